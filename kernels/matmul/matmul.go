@@ -6,6 +6,7 @@
 package matmul
 
 import (
+	"github.com/gojet/gojet/bf16"
 	"github.com/gojet/gojet/kernels"
 	"github.com/gojet/gojet/kernels/cpu"
 )
@@ -20,6 +21,9 @@ const (
 	TN
 	TT
 )
+
+// Element is what B may consist of.
+type Element interface{ float32 | bf16.BF16 }
 
 // Matrix is a row-major matrix inside a buffer: element (i, j) is Data[i·Stride+j].
 type Matrix[T any] struct {
@@ -57,12 +61,34 @@ func Reference[T kernels.Float](tr Trans, m, n, k int, alpha T, a, b Matrix[T], 
 }
 
 // Serial is the product on the calling goroutine, for use inside the parts of other kernels.
-// Scratch comes from w and is given back.
+// Scratch comes from w and is given back. C overlaps neither A nor B.
 func Serial(w *cpu.Worker, tr Trans, m, n, k int, alpha float32, a, b Matrix[float32], beta float32, c Matrix[float32]) {
-	Reference(tr, m, n, k, alpha, a, b, beta, c)
+	p := newProduct(best(), tr, m, n, k, alpha, a, operand{full: b.Data}, b.Stride, beta, c, nil)
+	p.run(w, 0, p.m, 0, p.n)
 }
 
-// Mul is the product on all cores.
-func Mul(cores *cpu.Cores, tr Trans, m, n, k int, alpha float32, a, b Matrix[float32], beta float32, c Matrix[float32]) {
-	Reference(tr, m, n, k, alpha, a, b, beta, c)
+// Mul is the product on all cores. B may be bfloat16: it is widened while it is packed or in registers, and A stays
+// what it is. The result does not depend on the number of cores.
+func Mul[B Element](cores *cpu.Cores, tr Trans, m, n, k int, alpha float32, a Matrix[float32], b Matrix[B], beta float32, c Matrix[float32]) {
+	p := newProduct(best(), tr, m, n, k, alpha, a, operandOf(b.Data), b.Stride, beta, c, nil)
+	p.mul(cores)
+}
+
+// MulBias is Mul with a row of N values added to every row of the product: C = alpha · op(A) · op(B) + bias.
+// Without bias, nil, it is Mul with beta 0.
+func MulBias[B Element](cores *cpu.Cores, tr Trans, m, n, k int, alpha float32, a Matrix[float32], b Matrix[B], bias []float32, c Matrix[float32]) {
+	p := newProduct(best(), tr, m, n, k, alpha, a, operandOf(b.Data), b.Stride, 0, c, bias)
+	p.mul(cores)
+}
+
+// Batch is count matrices in one buffer: matrix i begins Step values after matrix i-1.
+type Batch[T any] struct {
+	Matrix[T]
+	Step int
+}
+
+// Batched is the product of count pairs of matrices on all cores. A Step of 0 means the same factor for all.
+func Batched(cores *cpu.Cores, tr Trans, count, m, n, k int, alpha float32, a, b Batch[float32], beta float32, c Batch[float32]) {
+	batch := call{best(), tr, m, n, k, alpha, beta, a, b, c}
+	batch.mul(cores, count)
 }

@@ -1,0 +1,152 @@
+// Package rmsnorm divides every row by its root mean square: https://arxiv.org/abs/1910.07467.
+//
+//	y = x · rsqrt(mean(x²) + eps) · w                   plain
+//	y = x · rsqrt(mean(x²) + eps) · w · silu(gate)      gated, the output norm of a linear attention block
+//
+// Rows are R vectors of D features: R = N for the norms of a layer, R = N·H for norms of single heads.
+package rmsnorm
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/gojet/gojet/kernels"
+)
+
+// ForwardArgs are the buffers of Forward. D is the length of W.
+type ForwardArgs[T kernels.Float] struct {
+	Y    []T     // [R, D] result; may be X
+	X    []T     // [R, D]
+	W    []T     // [D]
+	Gate []T     // [R, D]; nil for the plain form
+	Eps  float64 // added to the mean square
+}
+
+// BackwardArgs are the buffers of Backward.
+type BackwardArgs[T kernels.Float] struct {
+	DX    []T     // [R, D] result; may be DY
+	DW    []T     // [D] result, summed over rows
+	DGate []T     // [R, D] result; nil for the plain form
+	DY    []T     // [R, D]
+	X     []T     // [R, D] as in Forward
+	W     []T     // [D]
+	Gate  []T     // [R, D]; nil for the plain form
+	Eps   float64 // as in Forward
+
+	Scratch []T // ScratchLen(R, D) values; the reference, and Backward without DW, need none
+}
+
+// blockRows is how many rows make one partial sum of DW.
+const blockRows = 32
+
+// ScratchLen is the length of BackwardArgs.Scratch for r rows of d features.
+func ScratchLen(r, d int) int { return (r + blockRows - 1) / blockRows * d }
+
+// ReferenceForward is Forward straight from the formula.
+func ReferenceForward[T kernels.Float](a *ForwardArgs[T]) {
+	a.check()
+	d := len(a.W)
+	for lo := 0; lo < len(a.X); lo += d {
+		x := a.X[lo : lo+d]
+		r := rsqrtMean(x, a.Eps)
+		for i, v := range x {
+			y := float64(v) * r * float64(a.W[i])
+			if a.Gate != nil {
+				g, _ := silu(float64(a.Gate[lo+i]))
+				y *= g
+			}
+			a.Y[lo+i] = T(y)
+		}
+	}
+}
+
+// ReferenceBackward is Backward straight from the formula. With n = x·r, r = rsqrt(mean(x²)+eps) and
+// u = dy·w·silu(gate), the gradient of n,
+//
+//	dx = r·(u − n·mean(u·n)),  dw = Σ_rows dy·n·silu(gate),  dgate = dy·n·w·silu'(gate).
+func ReferenceBackward[T kernels.Float](a *BackwardArgs[T]) {
+	a.check()
+	d := len(a.W)
+	dw := make([]float64, d)
+	u := make([]float64, d)
+	for lo := 0; lo < len(a.X); lo += d {
+		x := a.X[lo : lo+d]
+		r := rsqrtMean(x, a.Eps)
+		var mean float64
+		for i, v := range x {
+			dy, w, n := float64(a.DY[lo+i]), float64(a.W[i]), float64(v)*r
+			s := 1.0
+			if a.Gate != nil {
+				var slope float64
+				s, slope = silu(float64(a.Gate[lo+i]))
+				if a.DGate != nil {
+					a.DGate[lo+i] = T(dy * n * w * slope)
+				}
+			}
+			dw[i] += dy * n * s
+			u[i] = dy * w * s
+			mean += u[i] * n / float64(d)
+		}
+		if a.DX == nil {
+			continue
+		}
+		for i, v := range x {
+			a.DX[lo+i] = T(r * (u[i] - float64(v)*r*mean))
+		}
+	}
+	if a.DW != nil {
+		for i, v := range dw {
+			a.DW[i] = T(v)
+		}
+	}
+}
+
+func rsqrtMean[T kernels.Float](x []T, eps float64) float64 {
+	var ss float64
+	for _, v := range x {
+		ss += float64(v) * float64(v)
+	}
+	return 1 / math.Sqrt(ss/float64(len(x))+eps)
+}
+
+// silu returns x·sigmoid(x) and its slope.
+func silu(x float64) (y, slope float64) {
+	s := 1 / (1 + math.Exp(-x))
+	return x * s, s * (1 + x*(1-s))
+}
+
+func (a *ForwardArgs[T]) check() {
+	if len(a.W) == 0 || len(a.X)%len(a.W) != 0 {
+		panic(fmt.Sprintf("rmsnorm: x has %d values, want whole rows of %d, the length of w", len(a.X), len(a.W)))
+	}
+	want("y", len(a.Y), len(a.X))
+	if a.Gate != nil {
+		want("gate", len(a.Gate), len(a.X))
+	}
+}
+
+func (a *BackwardArgs[T]) check() {
+	if len(a.W) == 0 || len(a.X)%len(a.W) != 0 {
+		panic(fmt.Sprintf("rmsnorm: x has %d values, want whole rows of %d, the length of w", len(a.X), len(a.W)))
+	}
+	want("dy", len(a.DY), len(a.X))
+	if a.DX != nil {
+		want("dx", len(a.DX), len(a.X))
+	}
+	if a.DW != nil {
+		want("dw", len(a.DW), len(a.W))
+	}
+	if a.Gate != nil {
+		want("gate", len(a.Gate), len(a.X))
+	}
+	if a.DGate != nil {
+		want("gate", len(a.Gate), len(a.X))
+		want("dgate", len(a.DGate), len(a.X))
+	}
+}
+
+func want(name string, got, want int) {
+	if got != want {
+		panic(fmt.Sprintf("rmsnorm: %s has %d values, want %d", name, got, want))
+	}
+}
