@@ -1,0 +1,140 @@
+package autograd
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gojet/gojet/kernels/pointwise"
+)
+
+// Sum adds nodes of one shape, from left to right.
+func (g *Graph) Sum(terms ...*Node) *Node {
+	if len(terms) == 1 {
+		return terms[0]
+	}
+	return g.apply1(sum{}, terms...)
+}
+
+// Add is the sum of two nodes: a residual connection.
+func (g *Graph) Add(a, b *Node) *Node { return g.Sum(a, b) }
+
+type sum struct{}
+
+func (sum) Name() string        { return "add" }
+func (sum) InPlace() (int, int) { return 0, 0 }
+
+func (sum) Infer(in []Shape) ([]Shape, error) {
+	if len(in) < 2 {
+		return nil, errors.New("needs at least two terms")
+	}
+	for i, s := range in {
+		if !s.Eq(in[0]) {
+			return nil, fmt.Errorf("term %d has shape %v, want %v", i, s, in[0])
+		}
+	}
+	return in[:1], nil
+}
+
+func (sum) Run(env *Env, out, in []Value) {
+	y, a := out[0], in[0]
+	for _, b := range in[1:] {
+		if y.F64 != nil {
+			pointwise.ReferenceAdd(y.F64, a.F64, b.F64)
+		} else {
+			pointwise.Add(env.Cores, y.F32, a.F32, b.F32)
+		}
+		a = y
+	}
+}
+
+func (sum) Differentiates(n int) []bool { return all(n) }
+
+func (sum) Gradient(c *Chain) []*Node {
+	grads := make([]*Node, len(c.In))
+	for i := range grads {
+		grads[i] = c.Grad[0]
+	}
+	return grads
+}
+
+// all is the answer of operations that are differentiable in each of n inputs.
+func all(n int) []bool {
+	d := make([]bool, n)
+	for i := range d {
+		d[i] = true
+	}
+	return d
+}
+
+// first is the answer of operations that are differentiable in the first k of n inputs.
+func first(k, n int) []bool {
+	d := make([]bool, n)
+	for i := range k {
+		d[i] = true
+	}
+	return d
+}
+
+// ScaleBy is x times the scalar factor. It serves gradients and has none itself.
+func (g *Graph) ScaleBy(x, factor *Node) *Node { return g.apply1(scaleBy{}, x, factor) }
+
+type scaleBy struct{}
+
+func (scaleBy) Name() string        { return "scale" }
+func (scaleBy) InPlace() (int, int) { return 0, 0 }
+
+func (scaleBy) Infer(in []Shape) ([]Shape, error) { return in[:1], want("factor", in[1]) }
+
+func (scaleBy) Run(env *Env, out, in []Value) {
+	if in[0].F64 != nil {
+		pointwise.ReferenceScale(out[0].F64, in[1].F64[0], in[0].F64)
+		return
+	}
+	pointwise.Scale(env.Cores, out[0].F32, in[1].F32[0], in[0].F32)
+}
+
+// SiLU is x·sigmoid(x).
+func (g *Graph) SiLU(x *Node) *Node { return g.apply1(activation{pointwise.SiLU}, x) }
+
+// Sigmoid is 1/(1+exp(-x)).
+func (g *Graph) Sigmoid(x *Node) *Node { return g.apply1(activation{pointwise.Sigmoid}, x) }
+
+type activation struct{ f pointwise.Activation }
+
+func (a activation) Name() string                      { return a.f.String() }
+func (a activation) InPlace() (int, int)               { return 0, 0 }
+func (a activation) Infer(in []Shape) ([]Shape, error) { return in, nil }
+func (a activation) Differentiates(n int) []bool       { return all(n) }
+
+func (a activation) Run(env *Env, out, in []Value) {
+	if out[0].F64 != nil {
+		pointwise.ReferenceForward(a.f, out[0].F64, in[0].F64)
+		return
+	}
+	pointwise.Forward(env.Cores, a.f, out[0].F32, in[0].F32)
+}
+
+func (a activation) Gradient(c *Chain) []*Node {
+	return []*Node{c.Graph.apply1(activationBackward{a}, c.Grad[0], c.In[0])}
+}
+
+type activationBackward struct{ activation }
+
+func (a activationBackward) Name() string { return a.f.String() + " backward" }
+
+func (a activationBackward) Infer(in []Shape) ([]Shape, error) {
+	if !in[0].Eq(in[1]) {
+		return nil, fmt.Errorf("gradient has shape %v, want %v", in[0], in[1])
+	}
+	return in[:1], nil
+}
+
+func (a activationBackward) Differentiates(n int) []bool { return first(0, n) }
+
+func (a activationBackward) Run(env *Env, out, in []Value) {
+	if out[0].F64 != nil {
+		pointwise.ReferenceBackward(a.f, out[0].F64, in[0].F64, in[1].F64)
+		return
+	}
+	pointwise.Backward(env.Cores, a.f, out[0].F32, in[0].F32, in[1].F32)
+}

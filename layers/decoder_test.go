@@ -1,0 +1,233 @@
+package layers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gojet/gojet/autograd"
+	"github.com/gojet/gojet/checkpoints"
+	"github.com/gojet/gojet/kernels/check"
+	"github.com/gojet/gojet/kernels/packed"
+)
+
+// smallConfig is a hybrid with every mixer of the table.
+func smallConfig(t *testing.T) *checkpoints.Config {
+	t.Helper()
+	c := &checkpoints.Config{
+		ModelType: checkpoints.JetNemotron, HiddenSize: 24, IntermediateSize: 40, NumHeads: 4, NumKVHeads: 2, HeadDim: 6,
+		VocabSize: 50, MaxPositions: 256, RMSNormEps: 1e-6, RopeTheta: 1e4, InitializerRange: 0.3, TieEmbeddings: true,
+		AttentionBias: true, BOS: -1, DType: "float32",
+	}
+	for _, r := range Mixers() {
+		c.LayerTypes = append(c.LayerTypes, r.Name)
+	}
+	c.LayerTypes = append(c.LayerTypes, "jet")
+	c.NumLayers = len(c.LayerTypes)
+	jet := checkpoints.JetConfig{NumHeads: 2, HeadDim: 6, ExpandV: 2, NormEps: 1e-5, ConvSize: 4, GeneratorReduction: 4, Mode: "chunk"}
+	for _, kind := range []string{"jet", "gated_deltanet"} {
+		if err := c.SetJet(kind, jet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.SetWindow(9); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// livelyWeights are drawn weights with nothing left at zero, so that every path carries signal.
+func livelyWeights(d *Decoder) Weights {
+	w := d.Draw(1)
+	for name, v := range w {
+		if strings.Contains(name, "generator") || strings.HasSuffix(name, ".bias") {
+			copy(v.F32, check.To[float32](check.Normal(check.Rand(uint64(len(name))), len(v.F32), 0.3)))
+		}
+	}
+	return w
+}
+
+// run computes the logits [N, Vocab] of packed sequences without state.
+func run(t *testing.T, d *Decoder, w Weights, ids []int32, q packed.Sequences) []float32 {
+	t.Helper()
+	g := autograd.NewGraph(autograd.Float32)
+	in := Inputs{IDs: g.Ints("ids", len(ids)), Seq: g.Sequences("sequences", q.Len())}
+	logits := d.Logits(g, d.Forward(g, in).Hidden)
+	e := executor(t, g, map[*autograd.Node]autograd.Value{in.IDs: autograd.Int32s(ids), in.Seq: autograd.SequenceValue(q)}, logits)
+	if err := w.Bind(e, g); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.RunAll(); err != nil {
+		t.Fatal(err)
+	}
+	return e.Value(logits).F32
+}
+
+func someIDs(n, vocab int) []int32 {
+	r := check.Rand(5)
+	ids := make([]int32, n)
+	for i := range ids {
+		ids[i] = int32(r.IntN(vocab))
+	}
+	return ids
+}
+
+func TestPackedDocumentsDoNotLeak(t *testing.T) {
+	d, err := NewDecoder(smallConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, v := livelyWeights(d), d.Config.VocabSize
+	ids := someIDs(90, v)
+	q := packed.Sequences{Cu: []int32{0, 1, 1, 66, 90}}
+	all := run(t, d, w, ids, q)
+	for s := range q.Len() {
+		lo, hi := q.Span(s)
+		if lo == hi {
+			continue
+		}
+		alone := run(t, d, w, ids[lo:hi], packed.Batch(1, hi-lo))
+		check.Close(t, fmt.Sprintf("document %d", s), all[lo*v:hi*v], alone, check.Chunked32)
+	}
+}
+
+// TestStateContinues feeds two sequences in turns through state, in chunks of several sizes with tokens that belong to
+// none between them, and compares with the full forward pass.
+func TestStateContinues(t *testing.T) {
+	d, err := NewDecoder(smallConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, v := livelyWeights(d), d.Config.VocabSize
+	const length = 70
+	ids := someIDs(2*length, v)
+	want := run(t, d, w, ids, packed.Batch(2, length))
+	for _, chunk := range []int{1, 7, 64} {
+		got := feed(t, d, w, ids, length, chunk)
+		check.Close(t, fmt.Sprintf("chunks of %d", chunk), got, want, check.Chunked32)
+	}
+}
+
+// feed runs two sequences of length tokens through state, the second one a chunk of half the size behind, with their
+// rows of state swapped.
+func feed(t *testing.T, d *Decoder, w Weights, ids []int32, length, chunk int) []float32 {
+	t.Helper()
+	v := d.Config.VocabSize
+	g := autograd.NewGraph(autograd.Float32)
+	n := 2*chunk + 1
+	in := Inputs{IDs: g.Ints("ids", n), Seq: g.Sequences("sequences", 2), Rows: 3, Capacity: length}
+	logits := d.Logits(g, d.Forward(g, in).Hidden)
+	now, seq := make([]int32, n), autograd.SequenceValue(packed.Batch(2, 0))
+	values := map[*autograd.Node]autograd.Value{in.IDs: autograd.Int32s(now), in.Seq: seq}
+	for name, node := range g.Inputs() {
+		if g.RoleOf(node) == autograd.State {
+			values[node] = autograd.Float32s(make([]float32, product(node.Shape())))
+			if !strings.HasPrefix(name, "model.layers.") {
+				t.Errorf("state %s is not named by its layer", name)
+			}
+		}
+	}
+	e := executor(t, g, values, logits)
+	if err := w.Bind(e, g); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]float32, 2*length*v)
+	for a, b := 0, 0; a < length || b < length; {
+		na := min(chunk, length-a)
+		nb := min((chunk+1)/2, length-b)
+		copy(now[1:], ids[a:a+na])
+		copy(now[1+na:], ids[length+b:length+b+nb])
+		autograd.SetSequences(seq.I32, packed.Sequences{
+			Cu: []int32{1, int32(1 + na), int32(1 + na + nb)}, Pos: []int32{int32(a), int32(b)}, Slot: []int32{2, 0},
+		})
+		if err := e.RunAll(); err != nil {
+			t.Fatal(err)
+		}
+		out := e.Value(logits).F32
+		copy(got[a*v:], out[v:(1+na)*v])
+		copy(got[(length+b)*v:], out[(1+na)*v:(1+na+nb)*v])
+		a, b = a+na, b+nb
+	}
+	return got
+}
+
+// TestGradientsOfEveryMixer checks each row of the table in float64 by central differences.
+func TestGradientsOfEveryMixer(t *testing.T) {
+	c := smallConfig(t)
+	q := packed.Sequences{Cu: []int32{0, 6, 9}}
+	for _, r := range Mixers() {
+		t.Run(r.Name, func(t *testing.T) {
+			m, err := r.New(c, r.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values := map[string]autograd.Value{
+				"x":         autograd.Float64s(check.Normal(check.Rand(1), 10*c.HiddenSize, 1), 10, c.HiddenSize),
+				"sequences": autograd.SequenceValue(q),
+			}
+			wrt := []string{"x"}
+			for i, p := range m.Params() {
+				values[p.Name] = autograd.Float64s(check.Normal(check.Rand(uint64(i)), p.Size(), 0.4), p.Shape...)
+				wrt = append(wrt, p.Name)
+			}
+			autograd.GradientCheck(t, values, wrt, func(g *autograd.Graph) []*autograd.Node {
+				b, err := NewBlockGraph(g, m, 10, c.HiddenSize, q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return []*autograd.Node{b.Out}
+			})
+		})
+	}
+}
+
+func TestParamsAreUniqueAndDecayIsKept(t *testing.T) {
+	d, err := NewDecoder(smallConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, p := range d.Params() {
+		if seen[p.Name] {
+			t.Errorf("%s is listed twice", p.Name)
+		}
+		seen[p.Name] = true
+		spared := strings.HasSuffix(p.Name, "A_log") || strings.HasSuffix(p.Name, "dt_bias") || strings.HasSuffix(p.Name, ".bias") || strings.Contains(p.Name, "norm")
+		if p.Decay == spared {
+			t.Errorf("%s: weight decay is %v", p.Name, p.Decay)
+		}
+	}
+	for _, name := range []string{"model.embed_tokens.weight", "model.layers.2.self_attn.dynamic_conv1d.kernel_generator.w2.bias", "model.norm.weight"} {
+		if !seen[name] {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
+
+func TestWindowStateDoesNotGrow(t *testing.T) {
+	d, err := NewDecoder(smallConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.Index(d.Config.LayerTypes, "swa")
+	short, long := d.Mixer(i).States(100), d.Mixer(i).States(10_000)
+	for k := range short {
+		if short[k].Size() != long[k].Size() || short[k].PerToken {
+			t.Errorf("%s grows from %d to %d values", short[k].Name, short[k].Size(), long[k].Size())
+		}
+	}
+	full := d.Mixer(slices.Index(d.Config.LayerTypes, "attn")).States(100)
+	if !full[0].PerToken || full[0].Shape[0] != 100 {
+		t.Errorf("the cache of full attention is %+v", full[0])
+	}
+}
+
+func TestUnknownMixer(t *testing.T) {
+	c := smallConfig(t)
+	c.LayerTypes[1] = "hyena"
+	_, err := NewDecoder(c)
+	if err == nil || !strings.Contains(err.Error(), `layer 1: layers: layer type "hyena" is unknown, want one of attn, gated_deltanet, jet, swa`) {
+		t.Errorf("got error %v", err)
+	}
+}

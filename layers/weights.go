@@ -1,0 +1,111 @@
+package layers
+
+import (
+	"fmt"
+
+	"github.com/gojet/gojet/autograd"
+	"github.com/gojet/gojet/bf16"
+	"github.com/gojet/gojet/checkpoints"
+)
+
+// Weights holds a model's weights by name.
+type Weights map[string]autograd.Value
+
+// Storage says in which form weights are held.
+type Storage uint8
+
+// Forms of weights.
+const (
+	// AsStored reads matrices from the checkpoint's mapped file in place, bfloat16 or float32, and converts
+	// the rest. Such weights are read-only and live as long as the checkpoint is open.
+	AsStored Storage = iota
+	// Float32 converts everything into memory of its own: for training.
+	Float32
+)
+
+// Load reads the weights that the model needs. Unknown, missing and misshapen tensors are reported by name.
+func (d *Decoder) Load(c *checkpoints.Checkpoint, form Storage) (Weights, error) {
+	specs := make([]checkpoints.Spec, len(d.params))
+	for i, p := range d.params {
+		specs[i] = checkpoints.Spec{Name: p.Name, Shape: p.Shape}
+	}
+	if err := c.Match(specs); err != nil {
+		return nil, err
+	}
+	w := Weights{}
+	for _, p := range d.params {
+		t, ok := c.Tensor(p.Name)
+		if !ok {
+			return nil, fmt.Errorf("layers: %s is missing from the checkpoint", p.Name)
+		}
+		v := autograd.Value{Shape: p.Shape}
+		if form == AsStored && len(p.Shape) == 2 {
+			if view, ok := t.BF16View(); ok {
+				v.BF16 = view
+			} else if view, ok := t.F32View(); ok {
+				v.F32 = view
+			}
+		}
+		if v.None() {
+			data, err := t.Float32s()
+			if err != nil {
+				return nil, err
+			}
+			v.F32 = data
+		}
+		w[p.Name] = v
+	}
+	return w, nil
+}
+
+// Draw makes fresh weights from a seed.
+func (d *Decoder) Draw(seed uint64) Weights {
+	w := Weights{}
+	for _, p := range d.params {
+		w[p.Name] = autograd.Float32s(p.Draw(seed), p.Shape...)
+	}
+	return w
+}
+
+// Half returns the weights with every matrix rounded to bfloat16, as a bfloat16 checkpoint holds them.
+func (w Weights) Half() Weights {
+	h := Weights{}
+	for name, v := range w {
+		if len(v.Shape) != 2 || v.F32 == nil {
+			h[name] = v
+			continue
+		}
+		b := make([]bf16.BF16, len(v.F32))
+		for i, x := range v.F32 {
+			b[i] = bf16.From(x)
+		}
+		h[name] = autograd.BF16s(b, v.Shape...)
+	}
+	return h
+}
+
+// Bytes returns the memory that the weights take.
+func (w Weights) Bytes() int64 {
+	var n int64
+	for _, v := range w {
+		n += v.Bytes()
+	}
+	return n
+}
+
+// Bind gives an executor of g the weights that g uses.
+func (w Weights) Bind(e *autograd.Executor, g *autograd.Graph) error {
+	for name, n := range g.Inputs() {
+		if g.RoleOf(n) != autograd.Parameter {
+			continue
+		}
+		v, ok := w[name]
+		if !ok {
+			return fmt.Errorf("layers: the graph uses %s, which is not among the weights", name)
+		}
+		if err := e.Bind(n, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
