@@ -95,7 +95,7 @@ func TestMistakes(t *testing.T) {
 			s := g.Input("s", State, 2)
 			return compile(g, g.Add(s, s))
 		}},
-		{"advancing what is computed", "touch advances its input 0 in place, which must be state", func(g *Graph) error {
+		{"advancing what is computed", "touch advances its input 0 in place, which must be state or a parameter", func(g *Graph) error {
 			return compile(g, g.apply1(touch{}, g.SiLU(g.Input("x", Data, 2))))
 		}},
 		{"differentiating through state", "cached gated delta rule advances state and cannot be differentiated", func(g *Graph) error {

@@ -97,7 +97,7 @@ func (p *Plan) schedule() {
 	slices.SortFunc(p.Inputs, func(a, b *Node) int { return int(a.ID() - b.ID()) })
 }
 
-// checkState holds state to its rule: exactly one operation reads and advances it.
+// checkState holds what is advanced in place to its rule: exactly one operation reads and advances it.
 func (p *Plan) checkState() error {
 	advancedBy := map[*Node]string{}
 	readers := map[*Node]int{}
@@ -112,7 +112,7 @@ func (p *Plan) checkState() error {
 		for _, i := range m.Mutates() {
 			n := st.in[i]
 			if p.graph.info[n] != nil || p.graph.roles[n] == Data {
-				return fmt.Errorf("autograd: %s advances its input %d in place, which must be state", st.op.Name(), i)
+				return fmt.Errorf("autograd: %s advances its input %d in place, which must be state or a parameter", st.op.Name(), i)
 			}
 			advancedBy[n] = st.op.Name()
 		}

@@ -154,7 +154,7 @@ func (e *Engine) compile(size int) (*program, error) {
 		return nil, err
 	}
 	p := &program{exec: autograd.NewExecutor(plan, e.cores), logits: logits, ids: make([]int32, size), seq: make([]int32, 6)}
-	if err := e.weights.Bind(p.exec, g); err != nil {
+	if err := e.weights.Bind(p.exec, g, ""); err != nil {
 		return nil, err
 	}
 	for name, v := range e.state {

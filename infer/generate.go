@@ -2,9 +2,12 @@ package infer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gojet/gojet/infer/sampling"
+	"github.com/gojet/gojet/kernels/embedding"
 )
 
 // Request is one generation.
@@ -18,47 +21,69 @@ type Request struct {
 	Token func(id int32) bool
 }
 
-// Generate continues the engine's sequence with the prompt and then with an answer, which it returns.
+// Generate continues the engine's sequence with the prompt and then with an answer, which it returns. The repetition
+// penalty sees this prompt and this answer. When ctx ends, or anything else fails, the answer so far comes with the error.
 func Generate(ctx context.Context, e *Engine, r Request) ([]int32, error) {
-	if r.MaxTokens < 1 {
-		return nil, fmt.Errorf("infer: max tokens is %d, want 1 or more", r.MaxTokens)
+	if err := r.fits(e); err != nil {
+		return nil, err
 	}
 	s, err := sampling.New(r.Sampling, nil)
 	if err != nil {
 		return nil, err
 	}
-	history := append([]int32(nil), r.Prompt...)
-	logits, err := e.Feed(r.Prompt)
-	for n := 0; err == nil; n++ {
-		if e.config.AllLogits {
-			logits = logits[len(logits)-e.Vocab():]
-		}
+	logits, err := prefill(ctx, e, r.Prompt)
+	if err != nil {
+		return nil, err
+	}
+	history := append(make([]int32, 0, len(r.Prompt)+r.MaxTokens), r.Prompt...)
+	for {
+		answer := history[len(r.Prompt):]
 		if err := ctx.Err(); err != nil {
-			return history[len(r.Prompt):], err
+			return answer, err
 		}
-		id, err := s.Next(logits, history)
+		id, err := s.Next(logits[len(logits)-e.Vocab():], history)
 		if err != nil {
-			return history[len(r.Prompt):], err
+			return answer, err
 		}
-		if ends(r.End, id) {
-			break
+		if slices.Contains(r.End, id) {
+			return answer, nil
 		}
 		history = append(history, id)
-		if r.Token != nil && !r.Token(id) || n+1 == r.MaxTokens {
-			break
+		answer = history[len(r.Prompt):]
+		if r.Token != nil && !r.Token(id) || len(answer) == r.MaxTokens {
+			return answer, nil
 		}
-		if logits, err = e.Feed([]int32{id}); err != nil {
-			return history[len(r.Prompt):], err
+		if logits, err = e.Feed(answer[len(answer)-1:]); err != nil {
+			return answer, err
 		}
 	}
-	return history[len(r.Prompt):], err
 }
 
-func ends(end []int32, id int32) bool {
-	for _, e := range end {
-		if e == id {
-			return true
-		}
+// fits reports a request that the engine cannot serve whole.
+func (r Request) fits(e *Engine) error {
+	switch room := e.config.Capacity - e.Len(); {
+	case r.MaxTokens < 1:
+		return fmt.Errorf("infer: max tokens is %d, want 1 or more", r.MaxTokens)
+	case len(r.Prompt) == 0:
+		return errors.New("infer: the prompt has no tokens, want at least one")
+	case len(r.Prompt) >= room || r.MaxTokens > room-len(r.Prompt):
+		return fmt.Errorf("infer: a prompt of %d tokens and an answer of up to %d exceed the %d that are left of a capacity of %d",
+			len(r.Prompt), r.MaxTokens, room, e.config.Capacity)
 	}
-	return false
+	return embedding.Check(r.Prompt, e.Vocab())
+}
+
+// prefill feeds the prompt chunk by chunk, so that the context can end it in between.
+func prefill(ctx context.Context, e *Engine, prompt []int32) (logits []float32, err error) {
+	for len(prompt) > 0 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		n := min(len(prompt), e.config.Chunk)
+		if logits, err = e.Feed(prompt[:n]); err != nil {
+			return nil, err
+		}
+		prompt = prompt[n:]
+	}
+	return logits, nil
 }

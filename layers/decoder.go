@@ -80,6 +80,9 @@ type Inputs struct {
 	// Rows and Capacity make the model continue from state: Rows sequences of at most Capacity tokens. Rows 0 is
 	// training: no state.
 	Rows, Capacity int
+	// Owner, such as "teacher/", goes before the names of the model's inputs, so that two models can stand in one
+	// graph. It is empty or ends in a slash.
+	Owner string
 }
 
 // Outputs are the nodes of a forward pass.
@@ -92,7 +95,7 @@ type Outputs struct {
 
 // Forward appends the model. Each layer is one segment of activation checkpointing.
 func (d *Decoder) Forward(g *autograd.Graph, in Inputs) Outputs {
-	s := &Scope{Graph: g, Seq: in.Seq, shapes: d.shapes}
+	s := &Scope{Graph: g, Seq: in.Seq, owner: in.Owner, shapes: d.shapes}
 	if in.Rows > 0 {
 		s.states = map[string][]int{}
 		for _, st := range d.States(in.Capacity) {
@@ -118,16 +121,17 @@ func (d *Decoder) layer(s *Scope, m Mixer, x *autograd.Node) *autograd.Node {
 	return s.Add(x, s.Linear(h, "mlp.down_proj", false))
 }
 
-// Head returns the weight of the linear head, [Vocab, D]: the embedding itself where they are tied.
-func (d *Decoder) Head(g *autograd.Graph) *autograd.Node {
+// Head returns the weight of the linear head, [Vocab, D]: the embedding itself where they are tied. Owner is that of the
+// model's Inputs.
+func (d *Decoder) Head(g *autograd.Graph, owner string) *autograd.Node {
 	name := "lm_head.weight"
 	if d.Config.TieEmbeddings {
 		name = "model.embed_tokens.weight"
 	}
-	return g.Input(name, autograd.Parameter, d.shapes[name]...)
+	return g.Input(owner+name, autograd.Parameter, d.shapes[name]...)
 }
 
 // Logits applies the head to hidden [N, D].
 func (d *Decoder) Logits(g *autograd.Graph, hidden *autograd.Node) *autograd.Node {
-	return g.Linear(hidden, d.Head(g), nil)
+	return g.Linear(hidden, d.Head(g, ""), nil)
 }

@@ -55,7 +55,7 @@ func run(t *testing.T, d *Decoder, w Weights, ids []int32, q packed.Sequences) [
 	in := Inputs{IDs: g.Ints("ids", len(ids)), Seq: g.Sequences("sequences", q.Len())}
 	logits := d.Logits(g, d.Forward(g, in).Hidden)
 	e := executor(t, g, map[*autograd.Node]autograd.Value{in.IDs: autograd.Int32s(ids), in.Seq: autograd.SequenceValue(q)}, logits)
-	if err := w.Bind(e, g); err != nil {
+	if err := w.Bind(e, g, ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.RunAll(); err != nil {
@@ -129,7 +129,7 @@ func feed(t *testing.T, d *Decoder, w Weights, ids []int32, length, chunk int) [
 		}
 	}
 	e := executor(t, g, values, logits)
-	if err := w.Bind(e, g); err != nil {
+	if err := w.Bind(e, g, ""); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]float32, 2*length*v)

@@ -58,6 +58,7 @@ type Scope struct {
 	// Seq locates the sequences; see autograd.Graph.Sequences.
 	Seq *autograd.Node
 
+	owner  string // goes before the names of inputs, to keep two models in one graph apart
 	prefix string
 	shapes map[string][]int // weights by full name
 	states map[string][]int // rows and shape by full name; nil where the model keeps no state
@@ -73,7 +74,7 @@ func (s *Scope) Weight(name string) *autograd.Node {
 	if !ok {
 		panic(fmt.Sprintf("layers: %s is used but not listed among the parameters", full))
 	}
-	return s.Input(full, autograd.Parameter, shape...)
+	return s.Input(s.owner+full, autograd.Parameter, shape...)
 }
 
 // State returns the node of one of the module's states.
@@ -83,7 +84,7 @@ func (s *Scope) State(name string) *autograd.Node {
 	if !ok {
 		panic(fmt.Sprintf("layers: %s is used but not listed among the states", full))
 	}
-	return s.Input(full, autograd.State, shape...)
+	return s.Input(s.owner+full, autograd.State, shape...)
 }
 
 // Linear applies the module's weight name.weight, and name.bias where bias is set.

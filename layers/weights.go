@@ -2,6 +2,7 @@ package layers
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/bf16"
@@ -84,6 +85,9 @@ func (w Weights) Half() Weights {
 	return h
 }
 
+// ownerMark ends every owner: weights have no such sign in their names.
+const ownerMark = "/"
+
 // Bytes returns the memory that the weights take.
 func (w Weights) Bytes() int64 {
 	var n int64
@@ -93,10 +97,11 @@ func (w Weights) Bytes() int64 {
 	return n
 }
 
-// Bind gives an executor of g the weights that g uses.
-func (w Weights) Bind(e *autograd.Executor, g *autograd.Graph) error {
+// Bind gives an executor of g the weights that g uses, those of the model that owner names; see Inputs.
+func (w Weights) Bind(e *autograd.Executor, g *autograd.Graph, owner string) error {
 	for name, n := range g.Inputs() {
-		if g.RoleOf(n) != autograd.Parameter {
+		name, mine := strings.CutPrefix(name, owner)
+		if !mine || g.RoleOf(n) != autograd.Parameter || owner == "" && strings.Contains(name, ownerMark) {
 			continue
 		}
 		v, ok := w[name]

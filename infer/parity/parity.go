@@ -16,6 +16,7 @@ import (
 	"github.com/gojet/gojet/infer/sampling"
 	"github.com/gojet/gojet/kernels/check"
 	"github.com/gojet/gojet/kernels/cpu"
+	"github.com/gojet/gojet/kernels/embedding"
 	"github.com/gojet/gojet/kernels/linearloss"
 	"github.com/gojet/gojet/kernels/packed"
 	"github.com/gojet/gojet/layers"
@@ -52,8 +53,7 @@ func OpenExpected(path string) (*Expected, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, ok := f.Tensor("input_ids")
-	if !ok || len(t.Shape) != 2 {
+	if _, ok := f.Tensor("input_ids"); !ok {
 		f.Close()
 		return nil, fmt.Errorf("parity: %s has no input_ids [B, T]", path)
 	}
@@ -63,32 +63,47 @@ func OpenExpected(path string) (*Expected, error) {
 // Close releases the file.
 func (x *Expected) Close() error { return x.file.Close() }
 
-func (x *Expected) floats(name string) ([]float32, bool, error) {
+// floats reads a tensor of that shape, if there is one of that name.
+func (x *Expected) floats(name string, shape ...int) ([]float32, bool, error) {
 	t, ok := x.file.Tensor(name)
 	if !ok {
 		return nil, false, nil
+	}
+	if !slices.Equal(t.Shape, shape) {
+		return nil, false, fmt.Errorf("parity: %s: %s has shape %v, want %v", x.file.Path(), name, t.Shape, shape)
 	}
 	v, err := t.Float32s()
 	return v, true, err
 }
 
-// ints reads rows of token ids.
-func (x *Expected) ints(name string) (rows [][]int32, err error) {
+// ints reads rows of at least two token ids below vocab, none where there is no tensor of that name.
+func (x *Expected) ints(name string, vocab int) (rows [][]int32, err error) {
 	t, ok := x.file.Tensor(name)
 	if !ok {
 		return nil, nil
 	}
-	v, err := t.Int32s()
-	if err != nil {
-		return nil, err
+	if len(t.Shape) != 2 || t.Shape[0] < 1 || t.Shape[1] < 2 {
+		return nil, fmt.Errorf("parity: %s: %s has shape %v, want rows of two tokens or more", x.file.Path(), name, t.Shape)
 	}
-	if len(t.Shape) != 2 {
-		return nil, fmt.Errorf("parity: %s has shape %v, want two dimensions", name, t.Shape)
+	v, err := t.Int32s()
+	if err == nil {
+		err = embedding.Check(v, vocab)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("parity: %s: %s: %w", x.file.Path(), name, err)
 	}
 	for b := range t.Shape[0] {
 		rows = append(rows, v[b*t.Shape[1]:(b+1)*t.Shape[1]])
 	}
 	return rows, nil
+}
+
+// lossShape is that of a scalar, which some write as [1].
+func (x *Expected) lossShape() []int {
+	if t, ok := x.file.Tensor("loss"); ok && len(t.Shape) == 0 {
+		return nil
+	}
+	return []int{1}
 }
 
 // Run compares the model with the expectations. Weights must be float32 where gradients are expected.
@@ -119,25 +134,25 @@ func Run(ctx context.Context, d *layers.Decoder, w layers.Weights, x *Expected, 
 
 // trained compares the training graph: logits, loss and gradients.
 func trained(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores, cfg Config) ([]Result, error) {
-	rows, err := x.ints("input_ids")
+	rows, err := x.ints("input_ids", d.Config.VocabSize)
 	if err != nil {
 		return nil, err
 	}
 	m, err := build(d, w, x, cores, rows)
-	if err != nil {
+	if m == nil || err != nil {
 		return nil, err
 	}
 	if err := m.exec.RunAll(); err != nil {
 		return nil, err
 	}
 	var results []Result
-	if want, ok, err := x.floats("logits"); err != nil {
+	if want, ok, err := x.floats("logits", len(rows), len(rows[0]), d.Config.VocabSize); err != nil {
 		return nil, err
 	} else if ok {
 		got := m.exec.Value(m.logits).F32
 		results = append(results, Result{What: "logits", Count: len(want), Error: check.RelErr(got, want), Tol: cfg.Tol})
 	}
-	if want, ok, err := x.floats("loss"); err != nil {
+	if want, ok, err := x.floats("loss", x.lossShape()...); err != nil {
 		return nil, err
 	} else if ok {
 		got := float64(m.exec.Value(m.loss).F32[0])
@@ -146,7 +161,7 @@ func trained(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores,
 	}
 	g := Result{What: "gradients", Count: len(m.grads), Tol: cfg.Tol}
 	for i, name := range m.gradNames {
-		want, _, err := x.floats("grad." + name)
+		want, _, err := x.floats("grad."+name, m.grads[i].Shape()...)
 		if err != nil {
 			return nil, err
 		}
@@ -168,14 +183,20 @@ type model struct {
 	gradNames    []string
 }
 
+// build compiles what the file has values for; nil if it has none.
 func build(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores, rows [][]int32) (*model, error) {
 	b, t := len(rows), len(rows[0])
 	g := autograd.NewGraph(autograd.Float32)
 	in := layers.Inputs{IDs: g.Ints("ids", b*t), Seq: g.Sequences("sequences", b)}
 	labels := g.Ints("labels", b*t)
 	h := d.Forward(g, in).Hidden
-	m := &model{logits: d.Logits(g, h), loss: g.LinearCrossEntropy(h, d.Head(g), labels, 1).Value}
-	outs := []*autograd.Node{m.logits, m.loss}
+	m := &model{logits: d.Logits(g, h), loss: g.LinearCrossEntropy(h, d.Head(g, ""), labels, 1).Value}
+	var outs []*autograd.Node
+	for name, n := range map[string]*autograd.Node{"logits": m.logits, "loss": m.loss} {
+		if _, ok := x.file.Tensor(name); ok {
+			outs = append(outs, n)
+		}
+	}
 	known := map[string]bool{}
 	var wrt []*autograd.Node
 	for _, p := range d.Params() {
@@ -193,12 +214,15 @@ func build(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores, r
 	if len(wrt) > 0 {
 		m.grads = g.Backward(m.loss, wrt, autograd.BackwardConfig{})
 	}
-	plan, err := autograd.Compile(g, append(outs, m.grads...)...)
+	if outs = append(outs, m.grads...); len(outs) == 0 {
+		return nil, g.Err()
+	}
+	plan, err := autograd.Compile(g, outs...)
 	if err != nil {
 		return nil, err
 	}
 	m.exec = autograd.NewExecutor(plan, cores)
-	if err := w.Bind(m.exec, g); err != nil {
+	if err := w.Bind(m.exec, g, ""); err != nil {
 		return nil, err
 	}
 	ids := slices.Concat(rows...)
@@ -223,15 +247,15 @@ func nextTokens(rows [][]int32) []int32 {
 
 // chunked compares the logits of chunked prefill and step-by-step decoding.
 func chunked(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores, cfg Config) ([]Result, error) {
-	want, ok, err := x.floats("logits")
-	if err != nil || !ok {
-		return nil, err
-	}
-	rows, err := x.ints("input_ids")
+	rows, err := x.ints("input_ids", d.Config.VocabSize)
 	if err != nil {
 		return nil, err
 	}
 	t := len(rows[0])
+	want, ok, err := x.floats("logits", len(rows), t, d.Config.VocabSize)
+	if err != nil || !ok {
+		return nil, err
+	}
 	e, err := infer.New(d, w, cores, infer.Config{Capacity: t, Chunk: cfg.Chunk, AllLogits: true})
 	if err != nil {
 		return nil, err
@@ -258,11 +282,11 @@ func chunked(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores,
 // greedy finds the prompt inside each row of greedy, continues it and counts the tokens that differ. The prompt is the
 // longest beginning that the rows share with input_ids; without one it is the first half.
 func greedy(ctx context.Context, d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores, cfg Config) ([]Result, error) {
-	rows, err := x.ints("greedy")
+	rows, err := x.ints("greedy", d.Config.VocabSize)
 	if err != nil || rows == nil {
 		return nil, err
 	}
-	ids, err := x.ints("input_ids")
+	ids, err := x.ints("input_ids", d.Config.VocabSize)
 	if err != nil {
 		return nil, err
 	}

@@ -211,30 +211,23 @@ func invertSmall(t []float32, n, lo, hi int) {
 	}
 }
 
-// lower sets y = L x, or y = y + L x, for a lower triangular L [n, n] with zeros above and x [n, m], in two
-// halves that leave out the empty quarter of L. upper does the same for Lᵀ.
+// strip is the height of the strips in which products with a triangle leave out what is empty.
+const strip = 32
+
+// lower sets y = L x, or y = y + L x if beta is 1, for a lower triangular L [n, n] and x [n, m].
 func lower(w *cpu.Worker, n, m int, l []float32, x matmul.Matrix[float32], beta float32, y matmul.Matrix[float32]) {
-	h := halfOf(n)
-	matmul.Serial(w, matmul.NN, h, m, h, 1, matmul.Of(l, n), x, beta, y)
-	if h < n {
-		matmul.Serial(w, matmul.NN, n-h, m, n, 1, matmul.Of(l[h*n:], n), x, beta, below(y, h))
+	for i := 0; i < n; i += strip {
+		h := min(strip, n-i)
+		matmul.Serial(w, matmul.NN, h, m, i+h, 1, matmul.Of(l[i*n:], n), x, beta, below(y, i))
 	}
 }
 
+// upper does the same for Lᵀ.
 func upper(w *cpu.Worker, n, m int, l []float32, x matmul.Matrix[float32], beta float32, y matmul.Matrix[float32]) {
-	h := halfOf(n)
-	matmul.Serial(w, matmul.TN, h, m, n, 1, matmul.Of(l, n), x, beta, y)
-	if h < n {
-		right := matmul.Matrix[float32]{Data: l[h*n+h:], Stride: n}
-		matmul.Serial(w, matmul.TN, n-h, m, n-h, 1, right, below(x, h), beta, below(y, h))
+	for i := 0; i < n; i += strip {
+		corner := matmul.Matrix[float32]{Data: l[i*n+i:], Stride: n}
+		matmul.Serial(w, matmul.TN, min(strip, n-i), m, n-i, 1, corner, below(x, i), beta, below(y, i))
 	}
-}
-
-func halfOf(n int) int {
-	if n <= Chunk/2 {
-		return n
-	}
-	return Chunk / 2
 }
 
 // below is the matrix without its first rows.

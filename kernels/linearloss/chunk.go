@@ -8,10 +8,10 @@ import (
 )
 
 // A chunk holds about chunkValues logits. A large vocabulary still gets minChunk tokens at a time, since each
-// chunk reads the whole head three times.
+// chunk reads the whole head twice and reads and writes its gradient once.
 const (
 	chunkValues = 4 << 20
-	minChunk    = 64
+	minChunk    = 128
 	maxChunk    = 256
 
 	// Logits are exponentiated and summed in float32 over this many, then in float64.

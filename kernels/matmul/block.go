@@ -6,8 +6,8 @@ import "github.com/gojet/gojet/kernels/cpu"
 // (https://doi.org/10.1145/1356052.1356053): a block of B, packed in strips as wide as a micro-kernel, stays in the
 // second-level cache, a panel of A as high as a micro-kernel in the first.
 const (
-	depth   = 384 // rows of a block of B
-	breadth = 512 // columns of a block of B
+	depth   = 512 // rows of a block of B
+	breadth = 256 // columns of a block of B
 
 	// Up to so many rows of C, packing B costs more than reading it where it lies.
 	rowsUnpacked = 64

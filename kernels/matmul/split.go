@@ -11,10 +11,12 @@ import (
 const (
 	// leastWork is the number of multiplications that are worth a part of their own, about 10 µs.
 	leastWork = 1 << 19
+	// ampleWork is a part so large that the packing no longer counts.
+	ampleWork = 1 << 25
 	// leastBytes is the same for products that are paced by reading a matrix.
 	leastBytes = 1 << 17
-	// parts is the number of parts that balance well on any number of cores.
-	parts = 64
+	// fewParts is the number of parts that balance well on few cores, parts on many.
+	fewParts, parts = 16, 64
 )
 
 // tiling cuts C into parts of rows × cols, numbered column by column.
@@ -43,8 +45,8 @@ func (p *product) tiling() tiling {
 // cut halves the parts until there are enough, or they are too small. Its parts are wide rather than tall where
 // either will do: an extra part to the side packs rows of A again, one below packs columns of B, which costs more.
 func (t *tiling) cut() {
-	const tall, narrow = 4, 64
-	for t.count() < parts && t.rows*t.cols*t.p.k >= 2*leastWork {
+	const tall, narrow = 1, 64
+	for t.short() {
 		switch {
 		case t.cols > narrow && (t.cols*tall > t.rows || t.rows < 2*t.p.engine.maxRows()):
 			t.cols = roundUp((t.cols + 1) / 2)
@@ -54,6 +56,12 @@ func (t *tiling) cut() {
 			return
 		}
 	}
+}
+
+// short reports whether more parts are wanted: a few of them even if small, many only if they are large.
+func (t *tiling) short() bool {
+	work := t.rows * t.cols * t.p.k
+	return t.count() < fewParts && work >= 2*leastWork || t.count() < parts && work >= 2*ampleWork
 }
 
 func (t *tiling) across() int { return (t.p.n + t.cols - 1) / t.cols }

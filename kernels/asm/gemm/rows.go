@@ -8,8 +8,9 @@ import (
 )
 
 // ahead is how far, in bytes, rows asks for weights before it needs them: far enough to cover the latency of
-// memory, and across page ends, where the hardware's own prefetching stops.
-const ahead = 2048
+// memory, and across the ends of pages, where the hardware's own prefetching stops. They go to the second-level
+// cache: the first has too few requests in flight to keep memory busy.
+const ahead = 8192
 
 // unroll is the number of vectors of a row in flight.
 const unroll = 4
@@ -182,7 +183,7 @@ func (r *rowWriter) loop(name string, k reg.GPVirtual, u int, prefetch bool) {
 	}
 	if prefetch {
 		for at := 0; at < step*r.size; at += 64 {
-			r.PREFETCHT0(Mem{Base: r.w, Disp: ahead + at})
+			r.PREFETCHT1(Mem{Base: r.w, Disp: ahead + at})
 		}
 	}
 	r.ADDQ(U32(step*r.size), r.w)

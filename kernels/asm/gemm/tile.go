@@ -28,9 +28,23 @@ func (g writer) tile(s set, t tile) {
 			acc[i] = append(acc[i], v)
 		}
 	}
+	g.fetch(s, t)
 	g.products(s, t, acc)
 	g.store(s, t, acc)
 	g.RET()
+}
+
+// fetch asks for the block of C, which is wanted when the products are done.
+func (g writer) fetch(s set, t tile) {
+	c, cs := g.param("c"), g.bytes("cs", 2)
+	for i := range t.rows {
+		for at := 0; at < t.vectors*s.lanes*4; at += 64 {
+			g.PREFETCHT0(Mem{Base: c, Disp: at})
+		}
+		if i < t.rows-1 {
+			g.ADDQ(cs, c)
+		}
+	}
 }
 
 // products is the loop over k.
