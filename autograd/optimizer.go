@@ -2,11 +2,12 @@ package autograd
 
 import (
 	"errors"
-	"fmt"
 	"math"
 
+	"github.com/gojet/gojet/kernels"
 	"github.com/gojet/gojet/kernels/adamw"
 	"github.com/gojet/gojet/kernels/gradnorm"
+	"github.com/gojet/gojet/kernels/pointwise"
 )
 
 // ClipFactor computes what clipping by global norm needs from all gradients: [2] holds their norm, and the factor
@@ -90,19 +91,49 @@ func (adamW) Infer(in []Shape) ([]Shape, error) {
 }
 
 func (o adamW) Run(env *Env, out, in []Value) {
-	if in[0].F64 != nil {
-		panic(fmt.Sprintf("%s: float64 weights are not trained", o.Name()))
-	}
-	norm, factor := in[4].F32[0], in[4].F32[1]
-	if math.IsNaN(float64(norm)) || math.IsInf(float64(norm), 0) {
+	norm := in[4].At(0)
+	if math.IsNaN(norm) || math.IsInf(norm, 0) {
 		out[0].set(0, 0)
 		return
 	}
-	a := adamw.Args[float32]{
-		LearningRate: float64(in[5].F32[0]), Step: int(in[5].F32[1]), GradScale: float64(factor),
-		Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: o.Epsilon, WeightDecay: o.WeightDecay,
-		Param: in[0].F32, M: in[1].F32, V: in[2].F32, G: in[3].F32,
+	if in[0].F64 != nil {
+		a := adamWArgs(o, in, f64)
+		adamw.Reference(&a)
+	} else {
+		a := adamWArgs(o, in, f32)
+		adamw.Step(env.Cores, &a)
 	}
-	adamw.Step(env.Cores, &a)
+	out[0].set(0, 1)
+}
+
+func adamWArgs[T kernels.Float](o adamW, in []Value, data func(Value) []T) adamw.Args[T] {
+	return adamw.Args[T]{
+		LearningRate: in[5].At(0), Step: int(in[5].At(1)), GradScale: in[4].At(1),
+		Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: o.Epsilon, WeightDecay: o.WeightDecay,
+		Param: data(in[0]), M: data(in[1]), V: data(in[2]), G: data(in[3]),
+	}
+}
+
+// Accumulate adds grad to sum, a State input of the same shape, in place. The node's value is 1 once it is done.
+func (g *Graph) Accumulate(sum, grad *Node) *Node { return g.apply1(accumulate{}, sum, grad) }
+
+// accumulate: (sum, grad) → 1.
+type accumulate struct{}
+
+func (accumulate) Name() string   { return "accumulate" }
+func (accumulate) Mutates() []int { return []int{0} }
+
+func (accumulate) FLOPs(in []Shape) int64 { return int64(size(in[0])) }
+
+func (accumulate) Infer(in []Shape) ([]Shape, error) {
+	return []Shape{{}}, want("gradient", in[1], in[0]...)
+}
+
+func (accumulate) Run(env *Env, out, in []Value) {
+	if in[0].F64 != nil {
+		pointwise.ReferenceAdd(in[0].F64, in[0].F64, in[1].F64)
+	} else {
+		pointwise.Add(env.Cores, in[0].F32, in[0].F32, in[1].F32)
+	}
 	out[0].set(0, 1)
 }

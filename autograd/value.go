@@ -76,6 +76,34 @@ func (v Value) fits(n *Node) error {
 	return nil
 }
 
+// Zeros is a fresh float Value.
+func Zeros(p Precision, shape ...int) Value { return alloc(p.dtype(), shape) }
+
+// At returns float element i.
+func (v Value) At(i int) float64 {
+	if v.F64 != nil {
+		return v.F64[i]
+	}
+	return float64(v.F32[i])
+}
+
+// Set writes float element i.
+func (v Value) Set(i int, x float64) {
+	if v.F64 != nil {
+		v.F64[i] = x
+	} else {
+		v.F32[i] = float32(x)
+	}
+}
+
+// Clear writes zero everywhere.
+func (v Value) Clear() {
+	clear(v.F32)
+	clear(v.F64)
+	clear(v.I32)
+	clear(v.BF16)
+}
+
 // f32 and f64 read a Value as one type of float, for code that is generic over both.
 func f32(v Value) []float32 { return v.F32 }
 func f64(v Value) []float64 { return v.F64 }

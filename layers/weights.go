@@ -88,6 +88,23 @@ func (w Weights) Half() Weights {
 // ownerMark ends every owner: weights have no such sign in their names.
 const ownerMark = "/"
 
+// In returns the weights converted to p, in memory of their own.
+func (w Weights) In(p autograd.Precision) Weights {
+	c := Weights{}
+	for name, v := range w {
+		d := autograd.Zeros(p, v.Shape...)
+		for i := range v.Len() {
+			if v.BF16 != nil {
+				d.Set(i, float64(v.BF16[i].Float32()))
+			} else {
+				d.Set(i, v.At(i))
+			}
+		}
+		c[name] = d
+	}
+	return c
+}
+
 // Bytes returns the memory that the weights take.
 func (w Weights) Bytes() int64 {
 	var n int64

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"path"
+
+	"github.com/gojet/gojet/autograd"
 )
 
 // Loss weighs the terms of the objective; a term of weight 0 is left out. All but CrossEntropy need a teacher.
@@ -101,10 +103,13 @@ type Stage struct {
 	Schedule  Schedule  `yaml:"schedule"`
 	LoRA      LoRA      `yaml:"lora"`
 
-	Length     int  `yaml:"length"`     // tokens of a row
-	Rows       int  `yaml:"rows"`       // of a micro-batch
-	Accumulate int  `yaml:"accumulate"` // micro-batches of an optimiser step
-	Recompute  bool `yaml:"recompute"`  // activation checkpointing: less memory, a third more time
+	Length     int `yaml:"length"`     // tokens of a row
+	Rows       int `yaml:"rows"`       // of a micro-batch
+	Accumulate int `yaml:"accumulate"` // micro-batches of an optimiser step
+	// Precision of all arithmetic. float64 runs the plain references: slow, for small models whose training must be
+	// followed exactly, since AdamW amplifies the rounding of float32 from step to step.
+	Precision Precision `yaml:"precision"`
+	Recompute bool      `yaml:"recompute"` // activation checkpointing: less memory, a third more time
 
 	EvalEvery   int       `yaml:"eval_every"` // steps; 0 for the end of the stage only
 	EvalBatches int       `yaml:"eval_batches"`
@@ -144,6 +149,9 @@ func (s Stage) Validate() error {
 	if s.Name == "" || s.Model == "" {
 		return fmt.Errorf("name is %q and model %q, want both", s.Name, s.Model)
 	}
+	if s.Precision != Float32 && s.Precision != Float64 {
+		return fmt.Errorf("precision is %q, want float32 or float64", s.Precision)
+	}
 	if s.Loss.NeedsTeacher() != (s.Teacher != "") {
 		return fmt.Errorf("teacher is %q: kl and hidden losses need one, and nothing else does", s.Teacher)
 	}
@@ -164,6 +172,22 @@ func (s Stage) Validate() error {
 		}
 	}
 	return nil
+}
+
+// Precision is the type of weights, activations and optimiser state.
+type Precision string
+
+// Precisions.
+const (
+	Float32 Precision = "float32"
+	Float64 Precision = "float64"
+)
+
+func (p Precision) graph() autograd.Precision {
+	if p == Float64 {
+		return autograd.Float64
+	}
+	return autograd.Float32
 }
 
 // Learns reports whether a weight is trained in this stage.

@@ -27,8 +27,8 @@ type Cores struct {
 type Worker struct {
 	id      int
 	scratch []float32
-	used    int
-	over    int
+	used    int // values handed out and not released, also beyond the end of scratch
+	peak    int // the most that used has been
 }
 
 type task interface{ run(w *Worker, lo, hi int) }
@@ -179,15 +179,15 @@ func (j *Job[A]) run(w *Worker, lo, hi int) { j.part(&j.Args, w, lo, hi) }
 
 // Floats returns n scratch values, not cleared, that stay valid until the current part ends.
 func (w *Worker) Floats(n int) []float32 {
-	if w.used+n > len(w.scratch) {
-		// The old block may still be in use by this part, so it is left to the collector; the next
-		// part finds one block that holds everything.
-		w.over += n
+	at := w.used
+	w.used += n
+	w.peak = max(w.peak, w.used)
+	if w.used > len(w.scratch) {
+		// What was handed out before may still be in use by this part, so the block cannot grow now; the
+		// next part finds one that holds everything.
 		return make([]float32, n)
 	}
-	s := w.scratch[w.used : w.used+n : w.used+n]
-	w.used += n
-	return s
+	return w.scratch[at:w.used:w.used]
 }
 
 // Mark and Release bracket scratch that a serial kernel inside a part needs for a while.
@@ -197,9 +197,8 @@ func (w *Worker) Mark() int { return w.used }
 func (w *Worker) Release(mark int) { w.used = mark }
 
 func (w *Worker) reset() {
-	if w.over > 0 {
-		w.scratch = make([]float32, len(w.scratch)+w.over)
-		w.over = 0
+	if w.peak > len(w.scratch) {
+		w.scratch = make([]float32, w.peak)
 	}
 	w.used = 0
 }

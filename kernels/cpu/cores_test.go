@@ -89,3 +89,19 @@ func TestScratchGrowsOnce(t *testing.T) {
 		t.Errorf("scratch holds %d bytes, want 600", got)
 	}
 }
+
+func TestReleasedScratchIsReused(t *testing.T) {
+	c := New(1)
+	defer c.Close()
+	j := Borrow(c, fill{})
+	j.For(3, 1, func(_ *fill, w *Worker, lo, hi int) {
+		for range 100 {
+			mark := w.Mark()
+			w.Floats(10)
+			w.Release(mark)
+		}
+	})
+	if got := c.ScratchBytes(); got != 40 {
+		t.Errorf("scratch holds %d bytes, want 40", got)
+	}
+}

@@ -10,7 +10,7 @@ import (
 	"github.com/gojet/gojet/kernels/cpu"
 )
 
-// ones returns n values that no product lets overflow.
+// values returns n random values.
 func values(n int) []float32 { return check.To[float32](check.Normal(check.Rand(1), n, 1)) }
 
 func gflops(b *testing.B, flops int) {

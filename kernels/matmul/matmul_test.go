@@ -98,7 +98,7 @@ func (p *problem) judge(t *testing.T, what any, out check.Out[float32]) {
 func problems(visit func(p *problem)) {
 	var shapes [][3]int
 	for m := 1; m <= 17; m++ {
-		shapes = append(shapes, [3]int{m, 1 + m*7%37, 1 + m*5%41}, [3]int{m, 130, 64}, [3]int{130, m, 65}, [3]int{m, 2, 3})
+		shapes = append(shapes, [3]int{m, 1 + m*7%37, 1 + m*5%41}, [3]int{m, 130, 33}, [3]int{130, m, 40}, [3]int{m, 2, 3})
 	}
 	shapes = append(shapes, [][3]int{{1, 1, 1}, {63, 65, 130}, {65, 63, 1}, {130, 17, 2}, {64, 64, 64}, {16, 32, 48},
 		{67, 600, 40}, {70, 200, 401}, {1, 300, 800}, {300, 1, 800}, {7, 140, 33}, {29, 33, 770}}...)
@@ -138,20 +138,24 @@ func onWorker(cores *cpu.Cores, f func(w *cpu.Worker)) {
 }
 
 func TestMulIsTheSameForAnyTeam(t *testing.T) {
+	var teams []*cpu.Cores
 	for _, threads := range []int{1, 2, 3} {
 		cores := cpu.New(threads)
 		defer cores.Close()
-		problems(func(p *problem) {
+		teams = append(teams, cores)
+	}
+	problems(func(p *problem) {
+		serial, c := p.result()
+		onWorker(teams[0], func(w *cpu.Worker) {
+			Serial(w, p.tr, p.m, p.n, p.k, float32(p.alpha), p.a32, p.b32, float32(p.beta), c)
+		})
+		for _, cores := range teams {
 			out, c := p.result()
 			Mul(cores, p.tr, p.m, p.n, p.k, float32(p.alpha), p.a32, p.b32, float32(p.beta), c)
 			p.judge(t, "Mul", out)
-			serial, c := p.result()
-			onWorker(cores, func(w *cpu.Worker) {
-				Serial(w, p.tr, p.m, p.n, p.k, float32(p.alpha), p.a32, p.b32, float32(p.beta), c)
-			})
 			same(t, p.name("Mul against Serial"), out.Data, serial.Data)
-		})
-	}
+		}
+	})
 }
 
 // Shapes that are cut into several parts.
@@ -218,7 +222,7 @@ func TestBias(t *testing.T) {
 				p.c.Data[i*p.c.Stride+j] = float64(bias[j])
 			}
 		}
-		p.beta = 0 // result must not be read
+		p.beta = 0 // C is not read, so that result poisons it
 		copy(p.want, p.c.Data)
 		Reference(p.tr, p.m, p.n, p.k, p.alpha, p.a, p.b, 1, Matrix[float64]{p.want, p.c.Stride})
 		out, c := p.result()

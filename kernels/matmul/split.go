@@ -6,8 +6,8 @@ import (
 	"github.com/gojet/gojet/kernels/cpu"
 )
 
-// Work is split by the shape alone. A part owns columns of C from top to bottom where there are enough of them, so
-// that each column of B is packed once, by the one worker that needs it: nothing is shared and nobody waits.
+// Work is split by the shape alone. Each part packs the columns of B that it needs: parts are so large that sharing
+// packed columns between workers, which would have to wait for each other, gains less than it costs.
 const (
 	// leastWork is the number of multiplications that are worth a part of their own, about 10 µs.
 	leastWork = 1 << 19
@@ -42,15 +42,16 @@ func (p *product) tiling() tiling {
 	return t
 }
 
-// cut halves the parts until there are enough, or they are too small. Its parts are wide rather than tall where
-// either will do: an extra part to the side packs rows of A again, one below packs columns of B, which costs more.
+// cut halves the longer side of the parts until there are enough, or they are too small. Square parts need the least
+// packing for their work.
 func (t *tiling) cut() {
-	const tall, narrow = 1, 64
+	const narrow = 64
+	low := 2 * t.p.engine.maxRows()
 	for t.short() {
 		switch {
-		case t.cols > narrow && (t.cols*tall > t.rows || t.rows < 2*t.p.engine.maxRows()):
+		case t.cols > narrow && (t.cols > t.rows || t.rows < low):
 			t.cols = roundUp((t.cols + 1) / 2)
-		case t.rows >= 2*t.p.engine.maxRows():
+		case t.rows >= low:
 			t.rows = (t.rows + 1) / 2
 		default:
 			return

@@ -1,0 +1,204 @@
+package train
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/gojet/gojet/autograd"
+	"github.com/gojet/gojet/kernels/cpu"
+	"github.com/gojet/gojet/kernels/linearloss"
+	"github.com/gojet/gojet/kernels/packed"
+	"github.com/gojet/gojet/layers"
+)
+
+// teacherOwner goes before the names of a teacher's weights in the graph.
+const teacherOwner = "teacher/"
+
+// Net is a model with its weights.
+type Net struct {
+	Decoder *layers.Decoder
+	Weights layers.Weights
+}
+
+// Batch is one micro-batch of packed documents.
+type Batch struct {
+	IDs    []int32 // [N]
+	Labels []int32 // [N] the next token of the document, or linearloss.Ignore
+	Cu     []int32 // where documents begin and end
+}
+
+// Report is what one optimiser step did.
+type Report struct {
+	Loss         float64 // the weighted sum, a mean over tokens
+	CrossEntropy float64 // unweighted terms; NaN where the objective lacks them
+	KL           float64
+	Hidden       float64
+	Agreement    float64 // share of tokens where the student's first choice is the teacher's, or without one the label
+	GradNorm     float64 // before clipping
+	LR           float64
+	Tokens       int  // that counted
+	Skipped      bool // the gradients were not finite and nothing was written
+}
+
+// learner is one stage compiled: the pass that makes gradients and the one that applies them.
+type learner struct {
+	stage   Stage
+	micro   *pass
+	update  *autograd.Executor
+	stepped *autograd.Node
+	clip    *autograd.Node
+	config  autograd.Value // learning rate and step
+	moments map[string]*moments
+	sums    layers.Weights // gradients over micro-batches, where there are several
+}
+
+// moments are AdamW's two running means of one weight.
+type moments struct{ m, v autograd.Value }
+
+// newLearner compiles a stage for micro-batches of at most docs documents. moments continue an earlier run, or are nil.
+func newLearner(s Stage, student Net, teacher *Net, cores *cpu.Cores, docs int, state map[string]*moments) (*learner, error) {
+	l := &learner{stage: s, config: autograd.Zeros(s.Precision.graph(), 2), moments: state, sums: layers.Weights{}}
+	if l.moments == nil {
+		l.moments = map[string]*moments{}
+	}
+	var learns []layers.Param
+	for _, p := range student.Decoder.Params() {
+		if s.Learns(p.Name) {
+			learns = append(learns, p)
+			if l.moments[p.Name] == nil {
+				l.moments[p.Name] = &moments{m: autograd.Zeros(s.Precision.graph(), p.Shape...), v: autograd.Zeros(s.Precision.graph(), p.Shape...)}
+			}
+			if s.Accumulate > 1 {
+				l.sums[p.Name] = autograd.Zeros(s.Precision.graph(), p.Shape...)
+			}
+		}
+	}
+	if len(learns) == 0 {
+		return nil, fmt.Errorf("train: stage %s: no weight matches train %q without freeze %q", s.Name, s.Train, s.Freeze)
+	}
+	var err error
+	if l.micro, err = newPass(s, student, teacher, cores, docs, learns, l.sums); err != nil {
+		return nil, err
+	}
+	return l, l.compileUpdate(student, learns, cores)
+}
+
+// compileUpdate plans the optimiser over all weights that learn.
+func (l *learner) compileUpdate(student Net, learns []layers.Param, cores *cpu.Cores) error {
+	g := autograd.NewGraph(l.stage.Precision.graph())
+	o := l.stage.Optimizer
+	settings := g.Input("settings", autograd.Data, 2)
+	values := map[*autograd.Node]autograd.Value{settings: l.config}
+	input := func(name string, role autograd.Role, p layers.Param, v autograd.Value) *autograd.Node {
+		n := g.Input(name, role, p.Shape...)
+		values[n] = v
+		return n
+	}
+	grads := make([]*autograd.Node, len(learns))
+	for i, p := range learns {
+		grads[i] = input("gradient of "+p.Name, autograd.Data, p, l.micro.gradient(i, l.sums[p.Name]))
+	}
+	l.clip = g.ClipFactor(o.ClipNorm, grads...)
+	outs := []*autograd.Node{l.clip}
+	for i, p := range learns {
+		w := input(p.Name, autograd.Parameter, p, student.Weights[p.Name])
+		m := input("m of "+p.Name, autograd.State, p, l.moments[p.Name].m)
+		v := input("v of "+p.Name, autograd.State, p, l.moments[p.Name].v)
+		cfg := autograd.AdamWConfig{Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: o.Eps}
+		if p.Decay {
+			cfg.WeightDecay = o.WeightDecay
+		}
+		outs = append(outs, g.AdamW(cfg, w, m, v, grads[i], l.clip, settings))
+	}
+	l.stepped = outs[1]
+	plan, err := autograd.Compile(g, outs...)
+	if err != nil {
+		return err
+	}
+	l.update = autograd.NewExecutor(plan, cores)
+	for n, v := range values {
+		if err := l.update.Bind(n, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step takes optimiser step number step of the stage, counted from 0. applied counts the updates before it that were not
+// skipped.
+func (l *learner) step(step, applied int, batches []Batch) (Report, error) {
+	r := Report{LR: l.stage.Schedule.At(step, l.stage.Steps, l.stage.Optimizer.LR)}
+	total := 0
+	for _, b := range batches {
+		total += l.micro.counts(b)
+	}
+	for _, s := range l.sums {
+		s.Clear()
+	}
+	var sum tally
+	for _, b := range batches {
+		t, err := l.micro.run(b, total)
+		if err != nil {
+			return r, err
+		}
+		sum.add(t)
+	}
+	sum.report(l.stage.Loss, &r)
+	l.config.Set(0, r.LR)
+	l.config.Set(1, float64(applied+1))
+	if err := l.update.RunAll(); err != nil {
+		return r, err
+	}
+	r.GradNorm = l.update.Value(l.clip).At(0)
+	r.Skipped = l.update.Value(l.stepped).At(0) == 0
+	return r, nil
+}
+
+// tally adds up the terms of a loss, each weighted by the tokens it is a mean of.
+type tally struct {
+	ce, kl, hidden, agree float64
+	ceTokens, tokens      float64
+}
+
+func (t *tally) add(u tally) {
+	t.ce += u.ce * u.ceTokens
+	t.kl += u.kl * u.tokens
+	t.hidden += u.hidden * u.tokens
+	t.agree += u.agree
+	t.ceTokens += u.ceTokens
+	t.tokens += u.tokens
+}
+
+func (t *tally) report(w Loss, r *Report) {
+	term := func(weight, sum, n float64) float64 {
+		if weight == 0 {
+			return math.NaN()
+		}
+		mean := sum / math.Max(n, 1)
+		r.Loss += weight * mean
+		return mean
+	}
+	r.CrossEntropy = term(w.CrossEntropy, t.ce, t.ceTokens)
+	r.KL = term(w.KL, t.kl, t.tokens)
+	r.Hidden = term(w.Hidden, t.hidden, t.tokens)
+	n := t.tokens
+	if w.KL == 0 {
+		n = t.ceTokens
+	}
+	r.Agreement = t.agree / math.Max(n, 1)
+	r.Tokens = int(math.Max(t.tokens, t.ceTokens))
+}
+
+// distillLabels marks the tokens on which student and teacher are compared: those with a label, and the last token of a
+// document, which has none only because nothing follows it.
+func distillLabels(dst []int32, b Batch) {
+	copy(dst, b.Labels)
+	for s := range len(b.Cu) - 1 {
+		lo, hi := int(b.Cu[s]), int(b.Cu[s+1])
+		if hi-lo == 1 || hi-lo > 1 && b.Labels[hi-2] != linearloss.Ignore {
+			dst[hi-1] = 0
+		}
+	}
+}
+
+func sequencesOf(b Batch) packed.Sequences { return packed.Sequences{Cu: b.Cu} }
