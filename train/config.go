@@ -125,7 +125,7 @@ func DefaultStage() Stage {
 		Optimizer: Optimizer{LR: 3e-4, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, ClipNorm: 1},
 		Schedule:  Schedule{Kind: Cosine},
 		Loss:      Loss{Temperature: 1},
-		Length:    512, Rows: 4, Accumulate: 1, EvalBatches: 8, MaxSkipped: 10,
+		Precision: Float32, Length: 512, Rows: 4, Accumulate: 1, EvalBatches: 8, MaxSkipped: 10,
 	}
 }
 

@@ -83,6 +83,19 @@ func newLearner(s Stage, student Net, teacher *Net, cores *cpu.Cores, docs int, 
 	return l, l.compileUpdate(student, learns, cores)
 }
 
+// fits reports optimiser state that is not that of the weights that learn.
+func (l *learner) fits(saved []Moments) error {
+	if saved != nil && len(saved) != len(l.moments) {
+		return fmt.Errorf("train: stage %s: optimiser state for %d weights, want it for the %d that learn", l.stage.Name, len(saved), len(l.moments))
+	}
+	for _, m := range saved {
+		if !l.stage.Learns(m.Name) {
+			return fmt.Errorf("train: stage %s: optimiser state for %s, which does not learn", l.stage.Name, m.Name)
+		}
+	}
+	return nil
+}
+
 // compileUpdate plans the optimiser over all weights that learn.
 func (l *learner) compileUpdate(student Net, learns []layers.Param, cores *cpu.Cores) error {
 	g := autograd.NewGraph(l.stage.Precision.graph())

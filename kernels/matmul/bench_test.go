@@ -21,7 +21,7 @@ func BenchmarkMul(b *testing.B) {
 	for _, s := range []struct {
 		tr      Trans
 		m, n, k int
-	}{{NN, 1024, 1024, 1024}, {NT, 1024, 1024, 1024}, {TN, 1024, 1024, 1024}, {NT, 4096, 8960, 1536}} {
+	}{{NN, 1024, 1024, 1024}, {NT, 1024, 1024, 1024}, {TN, 1024, 1024, 1024}, {NT, 4096, 1536, 8960}, {NT, 4096, 8960, 1536}} {
 		for _, threads := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%v/%d×%d×%d/threads=%d", s.tr, s.m, s.n, s.k, threads), func(b *testing.B) {
 				cores := cpu.New(threads)
