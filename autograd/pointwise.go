@@ -138,3 +138,23 @@ func (a activationBackward) Run(env *Env, out, in []Value) {
 	}
 	pointwise.Backward(env.Cores, a.f, out[0].F32, in[0].F32, in[1].F32)
 }
+
+// Scale is x times a constant.
+func (g *Graph) Scale(x *Node, factor float64) *Node { return g.apply1(scale{factor}, x) }
+
+type scale struct{ factor float64 }
+
+func (scale) Name() string                      { return "scale" }
+func (scale) InPlace() (int, int)               { return 0, 0 }
+func (scale) Infer(in []Shape) ([]Shape, error) { return in, nil }
+func (scale) Differentiates(n int) []bool       { return all(n) }
+
+func (o scale) Run(env *Env, out, in []Value) {
+	if in[0].F64 != nil {
+		pointwise.ReferenceScale(out[0].F64, o.factor, in[0].F64)
+		return
+	}
+	pointwise.Scale(env.Cores, out[0].F32, float32(o.factor), in[0].F32)
+}
+
+func (o scale) Gradient(c *Chain) []*Node { return []*Node{c.Graph.Scale(c.Grad[0], o.factor)} }

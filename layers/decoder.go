@@ -15,6 +15,7 @@ type Decoder struct {
 	mixers []Mixer
 	params []Param
 	shapes map[string][]int
+	lora   LoRA
 }
 
 // NewDecoder makes the model that a configuration describes.
@@ -95,7 +96,7 @@ type Outputs struct {
 
 // Forward appends the model. Each layer is one segment of activation checkpointing.
 func (d *Decoder) Forward(g *autograd.Graph, in Inputs) Outputs {
-	s := &Scope{Graph: g, Seq: in.Seq, owner: in.Owner, shapes: d.shapes}
+	s := &Scope{Graph: g, Seq: in.Seq, owner: in.Owner, shapes: d.shapes, lora: d.lora}
 	if in.Rows > 0 {
 		s.states = map[string][]int{}
 		for _, st := range d.States(in.Capacity) {

@@ -61,6 +61,7 @@ type Scope struct {
 	owner  string // goes before the names of inputs, to keep two models in one graph apart
 	prefix string
 	shapes map[string][]int // weights by full name
+	lora   LoRA
 	states map[string][]int // rows and shape by full name; nil where the model keeps no state
 }
 
@@ -93,7 +94,7 @@ func (s *Scope) Linear(x *autograd.Node, name string, bias bool) *autograd.Node 
 	if bias {
 		b = s.Weight(name + ".bias")
 	}
-	return s.Graph.Linear(x, s.Weight(name+".weight"), b)
+	return s.adapter(x, s.Graph.Linear(x, s.Weight(name+".weight"), b), name)
 }
 
 // sub is the scope of a module inside this one.

@@ -8,6 +8,7 @@ import (
 	"path"
 
 	"github.com/gojet/gojet/autograd"
+	"github.com/gojet/gojet/layers"
 )
 
 // Loss weighs the terms of the objective; a term of weight 0 is left out. All but CrossEntropy need a teacher.
@@ -192,6 +193,9 @@ func (p Precision) graph() autograd.Precision {
 
 // Learns reports whether a weight is trained in this stage.
 func (s Stage) Learns(name string) bool {
+	if s.LoRA.Rank > 0 && !layers.IsAdapter(name) {
+		return false
+	}
 	return (len(s.Train) == 0 || matchAny(s.Train, name)) && !matchAny(s.Freeze, name)
 }
 
