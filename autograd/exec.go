@@ -258,3 +258,9 @@ func poison(v Value) {
 		v.I32[i] = math.MinInt32
 	}
 }
+
+// Memory returns what the executor's plan needs.
+func (e *Executor) Memory() Memory { return e.plan.Memory() }
+
+// FLOPs returns the floating-point operations of one run.
+func (e *Executor) FLOPs() int64 { return e.plan.FLOPs() }

@@ -3,6 +3,7 @@ package checkpoints
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -43,49 +44,78 @@ func Save(dir string, c *Config, params []Param, o SaveOptions) error {
 }
 
 func save(dir string, c *Config, params []Param, o SaveOptions) error {
-	if o.DType != "" {
-		c = c.Clone()
-		c.DType = o.DType
-	}
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	sources, err := c.sources(params)
-	if err != nil {
-		return err
-	}
-	if o.MaxShardBytes < 0 {
-		return fmt.Errorf("MaxShardBytes is %d, want at least 0", o.MaxShardBytes)
-	}
-	files, err := plan(sources, o.MaxShardBytes)
-	if err != nil {
-		return err
-	}
-	tokenizer, err := findTokenizer(o.Tokenizer)
+	files, err := Files(c, params, o)
 	if err != nil {
 		return err
 	}
 	if dir, err = target(dir, o.Overwrite); err != nil {
 		return err
 	}
-	return commit.Dir(dir, func(tmp string) error {
-		for _, path := range tokenizer {
-			if err := commit.Copy(path, filepath.Join(tmp, filepath.Base(path))); err != nil {
-				return err
-			}
-		}
+	return commit.Dir(commit.OS{}, dir, func(tmp string) error {
 		for _, f := range files {
-			if err := safetensors.Write(filepath.Join(tmp, f.name), f.sources, map[string]string{"format": "pt"}); err != nil {
-				return err
+			if err := commit.Put(commit.OS{}, filepath.Join(tmp, f.Name), f.Write); err != nil {
+				return fmt.Errorf("%s: %w", f.Name, err)
 			}
 		}
-		if len(files) > 1 {
-			if err := writeIndex(tmp, files); err != nil {
-				return err
-			}
-		}
-		return c.Write(tmp)
+		return nil
 	})
+}
+
+// File is a file of a model folder that is yet to be written.
+type File struct {
+	Name  string
+	Bytes int64 // that Write will write
+	Write func(io.Writer) error
+}
+
+// Files are what Save writes into a folder, for those who put it there in their own way. Each is written
+// once, in the order given.
+func Files(c *Config, params []Param, o SaveOptions) ([]File, error) {
+	if o.DType != "" {
+		c = c.Clone()
+		c.DType = o.DType
+	}
+	config, err := c.Format()
+	if err != nil {
+		return nil, err
+	}
+	sources, err := c.sources(params)
+	if err != nil {
+		return nil, err
+	}
+	if o.MaxShardBytes < 0 {
+		return nil, fmt.Errorf("MaxShardBytes is %d, want at least 0", o.MaxShardBytes)
+	}
+	shards, err := plan(sources, o.MaxShardBytes)
+	if err != nil {
+		return nil, err
+	}
+	files, err := tokenizer(o.Tokenizer)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range shards {
+		p, err := safetensors.NewPlan(f.sources, map[string]string{"format": "pt"})
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{f.name, p.Bytes(), p.Write})
+	}
+	if len(shards) > 1 {
+		index, err := formatIndex(shards)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, textFile(indexName, index))
+	}
+	return append(files, textFile(configName, config)), nil
+}
+
+func textFile(name string, text []byte) File {
+	return File{name, int64(len(text)), func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	}}
 }
 
 // sources are the params in the config's type.
@@ -170,7 +200,8 @@ func plan(sources []safetensors.Source, most int64) ([]shard, error) {
 	return files, nil
 }
 
-func writeIndex(dir string, files []shard) error {
+// formatIndex is the text of the index file.
+func formatIndex(files []shard) ([]byte, error) {
 	var total struct {
 		Params int64 `json:"total_parameters"`
 		Bytes  int64 `json:"total_size"`
@@ -183,28 +214,36 @@ func writeIndex(dir string, files []shard) error {
 			where[s.Name] = f.name
 		}
 	}
-	text, err := formatJSON(map[string]any{"metadata": total, "weight_map": where})
-	if err != nil {
-		return err
-	}
-	return writeText(filepath.Join(dir, indexName), text)
+	return formatJSON(map[string]any{"metadata": total, "weight_map": where})
 }
 
-// findTokenizer lists the tokenizer files of dir, tokenizer.json among them.
-func findTokenizer(dir string) ([]string, error) {
+// tokenizer is the tokenizer files of dir, tokenizer.json among them.
+func tokenizer(dir string) ([]File, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	var paths []string
+	var files []File
 	for _, name := range tokenizerFiles {
 		path := filepath.Join(dir, name)
-		if _, err := os.Stat(path); err == nil {
-			paths = append(paths, path)
+		if info, err := os.Stat(path); err == nil {
+			files = append(files, File{name, info.Size(), func(w io.Writer) error { return stream(w, path) }})
 		} else if name == tokenizerFiles[0] || !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("tokenizer: %w", err)
 		}
 	}
-	return paths, nil
+	return files, nil
+}
+
+func stream(w io.Writer, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(w, f); err != nil {
+		return fmt.Errorf("copying %s: %w", path, err)
+	}
+	return nil
 }
 
 // target makes room for a new folder and returns its path, links followed.

@@ -203,12 +203,12 @@ func (t *tally) report(w Loss, r *Report) {
 }
 
 // distillLabels marks the tokens on which student and teacher are compared: those with a label, and the last token of a
-// document, which has none only because nothing follows it.
+// document, which has none only because nothing follows it. Documents of one token are left out: padding looks like them.
 func distillLabels(dst []int32, b Batch) {
 	copy(dst, b.Labels)
 	for s := range len(b.Cu) - 1 {
 		lo, hi := int(b.Cu[s]), int(b.Cu[s+1])
-		if hi-lo == 1 || hi-lo > 1 && b.Labels[hi-2] != linearloss.Ignore {
+		if hi-lo > 1 && b.Labels[hi-2] != linearloss.Ignore {
 			dst[hi-1] = 0
 		}
 	}

@@ -46,8 +46,8 @@ func (m Model) Validate() error {
 	return nil
 }
 
-// freshConfig reads the keys of a config.json.
-func (m Model) freshConfig() (*checkpoints.Config, error) {
+// FreshConfig reads the keys of a config.json.
+func (m Model) FreshConfig() (*checkpoints.Config, error) {
 	text, err := json.Marshal(m.Config)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -55,8 +55,8 @@ func (m Model) freshConfig() (*checkpoints.Config, error) {
 	return checkpoints.ParseConfig(text)
 }
 
-// derivedConfig is the configuration of base with other mixers.
-func (m Model) derivedConfig(base *checkpoints.Config) (*checkpoints.Config, error) {
+// DerivedConfig is the configuration of base with other mixers.
+func (m Model) DerivedConfig(base *checkpoints.Config) (*checkpoints.Config, error) {
 	if len(m.LayerTypes) != base.NumLayers {
 		return nil, fmt.Errorf("layer_types has %d names, want %d, one for each layer of %s", len(m.LayerTypes), base.NumLayers, m.From)
 	}

@@ -35,6 +35,15 @@ type Progress struct {
 	Over    bool     `json:"over"`    // the stage ended early
 }
 
+// Start is the snapshot of a run before its first step.
+func (t *Trainer) Start() Snapshot {
+	s := Snapshot{Net: t.Student}
+	if t.Stage.Precision == Float64 {
+		s.Net = t.Student.Single()
+	}
+	return s
+}
+
 // Done reports whether the stage has nothing left to do.
 func (p Progress) Done(s Stage) bool { return p.Over || p.Step >= s.Steps }
 
@@ -227,7 +236,7 @@ func (t *Trainer) save(p Progress) error {
 	}
 	snap := Snapshot{Progress: p, Net: t.Student}
 	if t.Stage.Precision == Float64 { // a checkpoint is float32
-		snap.Net.Weights = t.Student.Weights.In(autograd.Float32)
+		snap.Net = t.Student.Single()
 	}
 	var names []string
 	var values [][]float32
@@ -252,6 +261,12 @@ func call[A any](hook func(Progress, A) error, p Progress, a A) error {
 
 // every reports whether the n-th step is one of every interval; interval 0 means never.
 func every(interval, n int) bool { return interval > 0 && n%interval == 0 }
+
+// Double is the model in float64.
+func (n Net) Double() Net { return Net{n.Decoder, n.Weights.In(autograd.Float64)} }
+
+// Single is the model in float32.
+func (n Net) Single() Net { return Net{n.Decoder, n.Weights.In(autograd.Float32)} }
 
 // Fresh draws weights for a decoder.
 func Fresh(d *layers.Decoder, seed uint64) Net { return Net{d, d.Draw(seed)} }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/gojet/gojet/bf16"
 	"github.com/x448/float16"
@@ -71,8 +72,17 @@ func Float32s(name string, shape []int, d DType, values func() ([]float32, error
 		if err != nil {
 			return err
 		}
+		if raw, ok := bytesOf(x); ok && d == F32 {
+			_, err = w.Write(raw)
+			return err
+		}
 		return encode(w, x, appendValue)
 	}}
+}
+
+// bytesOf is the memory of x, if that is how the format has it.
+func bytesOf(x []float32) ([]byte, bool) {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x)), isLittleEndian()
 }
 
 // Values gives Float32s what is already there.

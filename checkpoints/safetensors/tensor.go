@@ -201,11 +201,13 @@ func (t Tensor) BF16View() ([]bf16.BF16, bool) {
 	return view[bf16.BF16](t.Data)
 }
 
+// isLittleEndian tells whether the machine has numbers in the format's order of bytes.
+func isLittleEndian() bool { return binary.NativeEndian.Uint16([]byte{1, 0}) == 1 }
+
 func view[E float32 | bf16.BF16](data []byte) ([]E, bool) {
 	var e E
-	littleEndian := binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 	first := unsafe.Pointer(unsafe.SliceData(data))
-	if !littleEndian || uintptr(first)%unsafe.Alignof(e) != 0 {
+	if !isLittleEndian() || uintptr(first)%unsafe.Alignof(e) != 0 {
 		return nil, false
 	}
 	return unsafe.Slice((*E)(first), len(data)/int(unsafe.Sizeof(e))), true

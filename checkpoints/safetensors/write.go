@@ -14,23 +14,58 @@ import (
 	"github.com/gojet/gojet/checkpoints/internal/commit"
 )
 
-// Write writes a file of tensors: greater element types first, then by name, as the format's own
-// library does, so that equal tensors and metadata give equal bytes. The data is streamed. The file
-// appears at path whole or not at all: it is written under another name in the same folder, synced and
-// renamed. Nil metadata leaves none in the header.
+// Write writes a file of tensors as Plan says. It appears at path whole or not at all: it is written under
+// another name in the same folder, synced and renamed.
 func Write(path string, tensors []Source, metadata map[string]string) error {
-	tensors = slices.Clone(tensors)
-	slices.SortStableFunc(tensors, func(a, b Source) int {
-		return cmp.Or(cmp.Compare(b.DType, a.DType), cmp.Compare(a.Name, b.Name))
-	})
-	h, err := formatHeader(tensors, metadata)
+	p, err := NewPlan(tensors, metadata)
 	if err == nil {
-		err = commit.File(path, func(w io.Writer) error { return writeAll(w, h, tensors) })
+		err = commit.File(path, p.Write)
 	}
 	if err != nil {
 		return fmt.Errorf("safetensors: writing %s: %w", path, err)
 	}
 	return nil
+}
+
+// Plan is a file that is yet to be written: greater element types first, then by name, as the format's own
+// library does, so that equal tensors and metadata give equal bytes.
+type Plan struct {
+	header  []byte
+	tensors []Source
+	bytes   int64
+}
+
+// NewPlan lays out a file of tensors. Nil metadata leaves none in the header.
+func NewPlan(tensors []Source, metadata map[string]string) (*Plan, error) {
+	p := &Plan{tensors: slices.Clone(tensors)}
+	slices.SortStableFunc(p.tensors, func(a, b Source) int {
+		return cmp.Or(cmp.Compare(b.DType, a.DType), cmp.Compare(a.Name, b.Name))
+	})
+	var err error
+	if p.header, err = formatHeader(p.tensors, metadata); err != nil {
+		return nil, err
+	}
+	p.bytes = int64(len(p.header))
+	for _, t := range p.tensors {
+		n, err := t.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		p.bytes += int64(n)
+	}
+	return p, nil
+}
+
+// Bytes is the size of the file.
+func (p *Plan) Bytes() int64 { return p.bytes }
+
+// Write writes the file, the data streamed. It calls each tensor's source once.
+func (p *Plan) Write(w io.Writer) error {
+	buffered := bufio.NewWriterSize(w, int(min(1<<20, p.bytes)))
+	if err := writeAll(buffered, p.header, p.tensors); err != nil {
+		return err
+	}
+	return buffered.Flush()
 }
 
 // formatHeader returns the first bytes of a file, up to the data.
@@ -126,8 +161,7 @@ func appendString(h []byte, s string) []byte {
 }
 
 func writeAll(w io.Writer, header []byte, tensors []Source) error {
-	buffered := bufio.NewWriterSize(w, 1<<20)
-	if _, err := buffered.Write(header); err != nil {
+	if _, err := w.Write(header); err != nil {
 		return err
 	}
 	for _, t := range tensors {
@@ -135,7 +169,7 @@ func writeAll(w io.Writer, header []byte, tensors []Source) error {
 		if err != nil {
 			return err
 		}
-		counted := &counter{w: buffered}
+		counted := &counter{w: w}
 		if err := t.WriteTo(counted); err != nil {
 			return fmt.Errorf("tensor %q: %w", t.Name, err)
 		}
@@ -143,7 +177,7 @@ func writeAll(w io.Writer, header []byte, tensors []Source) error {
 			return fmt.Errorf("tensor %q: its source wrote %d bytes, want %d for %v %v", t.Name, counted.n, n, t.DType, t.Shape)
 		}
 	}
-	return buffered.Flush()
+	return nil
 }
 
 type counter struct {

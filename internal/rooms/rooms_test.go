@@ -19,20 +19,23 @@ const module = "github.com/gojet/gojet"
 // rooms lists what each room may import of the others; a room may always import itself. A folder within a room
 // that is listed on its own counts as a room.
 var rooms = map[string][]string{
-	"bf16":           {},
-	"kernels":        {"bf16", "kernels/device"},
-	"kernels/device": {},
-	"autograd":       {"kernels", "kernels/device", "bf16"},
-	"layers":         {"autograd", "kernels", "checkpoints", "bf16"},
-	"datasets":       {"bf16", "internal"},
-	"checkpoints":    {"bf16", "internal"},
-	"train":          {"layers", "autograd", "kernels", "datasets", "checkpoints", "bf16", "internal"},
-	"infer":          {"layers", "autograd", "kernels", "datasets", "checkpoints", "bf16", "internal"},
-	"evals":          {"layers", "autograd", "kernels", "datasets", "checkpoints", "bf16", "internal"},
-	"search":         {"train", "evals", "layers", "autograd", "kernels", "datasets", "checkpoints", "bf16", "internal"},
-	"recipes":        {"train", "search", "infer", "evals", "layers", "datasets", "checkpoints", "internal"},
-	"cmd":            {"recipes", "train", "search", "infer", "evals", "layers", "autograd", "kernels", "kernels/device", "datasets", "checkpoints", "bf16", "internal"},
-	"internal":       {"bf16", "checkpoints"},
+	"bf16":                    {},
+	"kernels":                 {"bf16", "kernels/device"},
+	"kernels/device":          {},
+	"autograd":                {"kernels", "kernels/device", "bf16"},
+	"layers":                  {"autograd", "kernels", "checkpoints", "bf16"},
+	"datasets":                {"checkpoints/safetensors", "bf16", "internal"}, // tokens come in that format
+	"checkpoints":             {"checkpoints/safetensors", "bf16", "internal"},
+	"checkpoints/safetensors": {"checkpoints", "bf16"}, // the file format alone; of its own room only what is internal
+	"train":                   {"layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
+	"infer":                   {"layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
+	"evals":                   {"layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
+	"search":                  {"train", "evals", "layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
+	"recipes":                 {"train", "search", "infer", "evals", "layers", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "internal"},
+	"cmd":                     {"recipes", "train", "search", "infer", "evals", "layers", "autograd", "kernels", "kernels/device", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
+	"internal":                {"bf16", "checkpoints", "checkpoints/safetensors"},
+	"examples":                {"infer", "layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16"},
+	"dev":                     {"infer", "layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16"},
 }
 
 // forTests may be imported by the test files of every room.
@@ -43,7 +46,7 @@ var guests = map[string][]string{
 	"C":                {"kernels/device"},
 	"gorgonia.org":     {"autograd", "layers"},
 	"gorgonia.org/cu":  {"kernels/device"},
-	"github.com/spf13": {"cmd"},
+	"github.com/spf13": {"cmd", "dev"},
 }
 
 // longest returns the key of m that is the longest prefix of p, in whole path elements.
@@ -165,6 +168,12 @@ func TestJudge(t *testing.T) {
 		{"infer", "github.com/spf13/cobra", false, false},
 		{"cmd/gojet", m + "infer", false, true},
 		{"cmd/gojet", "github.com/spf13/cobra", false, true},
+		{"examples/jetblock", m + "layers", false, true},
+		{"examples/jetblock", "gorgonia.org/gorgonia", false, false},
+		{"layers", m + "examples/jetblock", false, false},
+		{"dev/export", m + "infer", false, true},
+		{"dev/export", "github.com/spf13/pflag", false, true},
+		{"infer", m + "dev/export", false, false},
 		{"lounge", "fmt", false, false},
 		{"infer", m + "lounge", false, false},
 	} {

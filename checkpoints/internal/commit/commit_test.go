@@ -3,6 +3,7 @@ package commit
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -58,27 +59,30 @@ func TestFile(t *testing.T) {
 	}
 	reads(t, path, "second")
 	holds(t, dir, "f")
-	if err := Copy(path, filepath.Join(dir, "g")); err != nil {
+	if err := Put(OS{}, filepath.Join(dir, "g"), text("third")); err != nil {
 		t.Fatal(err)
 	}
-	reads(t, filepath.Join(dir, "g"), "second")
+	reads(t, filepath.Join(dir, "g"), "third")
+	if err := Put(OS{}, path, text("fourth")); !errors.Is(err, fs.ErrExist) {
+		t.Fatalf("over a file: %v, want %v", err, fs.ErrExist)
+	}
 }
 
 func TestDir(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "d") + "/" // as a user may write it
 	fill := func(name string) func(string) error {
-		return func(tmp string) error { return File(filepath.Join(tmp, name), text(name)) }
+		return func(tmp string) error { return Put(OS{}, filepath.Join(tmp, name), text(name)) }
 	}
 	for _, name := range []string{"first", "second"} {
-		if err := Dir(path, fill(name)); err != nil {
+		if err := Dir(OS{}, path, fill(name)); err != nil {
 			t.Fatal(err)
 		}
 		holds(t, path, name)
 		holds(t, dir, "d")
 	}
 	broken := errors.New("disk full")
-	if err := Dir(path, func(string) error { return broken }); !errors.Is(err, broken) {
+	if err := Dir(OS{}, path, func(string) error { return broken }); !errors.Is(err, broken) {
 		t.Fatalf("error %v, want %v", err, broken)
 	}
 	holds(t, path, "second")
