@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -40,7 +41,15 @@ func saveOn(on commit.FS, s Snapshot, keep Keep) (string, error) {
 // onDisk puts a tree of a disk in memory into a folder and returns the run's.
 func onDisk(t *testing.T, tree disk.Tree) string {
 	t.Helper()
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("/dev/shm", "run-") // thousands of small files, in memory where there is such a place
+	if err != nil {
+		dir = t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := tree.WriteTo(dir); err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func TestRefused(t *testing.T) {
 		{"template_infinite_loop: macros", "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}", "deeper than 64", hi},
 		{"template_infinite_loop: caller", "{% macro a() %}{% call a() %}x{% endcall %}{% endmacro %}{{ a() }}", "deeper than 64", hi},
 		{"template_infinite_loop: loops", strings.Repeat("{% for a in range(100000) %}", 3) + strings.Repeat("{% endfor %}", 3), "does not end: ", hi},
-		{"range", "{% for a in range(10 ** 9) %}{% endfor %}", "want", hi},
+		{"range", "{% for a in range(10 ** 9) %}{% endfor %}", "whole numbers", hi},
 		{"range2", "{% for a in range(1000000000) %}{% endfor %}", "range of more than 100000 numbers", hi},
 		{"recursive loop", "{% for a in messages recursive %}{{ loop(messages) }}{% endfor %}", "recursive loops are not supported", hi},
 		{"include", "{% include 'chat template' %}", "include", hi},
@@ -166,7 +166,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: rendered %.80q, want an error", tc.name, text)
 			continue
 		}
-		if !strings.Contains(err.Error(), tc.want) && tc.name != "range" {
+		if !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %.400v, want %q in it", tc.name, err, tc.want)
 		}
 		if strings.Contains(err.Error(), "\n") || len(err.Error()) > 1000 {

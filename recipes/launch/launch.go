@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/gojet/gojet/checkpoints/run"
 	"github.com/gojet/gojet/datasets"
 	"github.com/gojet/gojet/kernels/cpu"
@@ -52,6 +54,7 @@ type launch struct {
 // memory is what the launch keeps in checkpoints beside the trainer's progress.
 type memory struct {
 	Progress train.Progress `json:"progress"`
+	Data     string         `json:"data"` // identifies every batch
 	Mark     tracking.Mark  `json:"metrics"`
 	Tokens   int64          `json:"tokens"`  // that counted, over the whole run
 	Skipped  int            `json:"skipped"` // steps, over the whole run
@@ -145,7 +148,16 @@ func (l *launch) open(ctx context.Context, o Options, saved *run.Saved) error {
 	if l.data, err = datasets.Open(ctx, l.recipe.Data, l.dataOptions()); err != nil {
 		return err
 	}
-	t := tracking.Options{Dir: l.dir, Title: l.recipe.Name, CSV: l.recipe.Log.CSV, Console: o.Console, WandB: l.wandb(o)}
+	key := l.data.Key()
+	if saved != nil && l.memory.Data != key {
+		return fmt.Errorf("the data has changed since step %d of %s: going on would train on other batches", saved.Step(), l.dir)
+	}
+	l.memory.Data = key
+	config := map[string]any{}
+	if err := yaml.Unmarshal(text, &config); err != nil {
+		return err
+	}
+	t := tracking.Options{Dir: l.dir, Title: l.recipe.Name, CSV: l.recipe.Log.CSV, Console: o.Console, WandB: l.wandb(o, config)}
 	if saved != nil {
 		t.Resume = &l.memory.Mark
 	}
@@ -166,15 +178,15 @@ func (l *launch) dataOptions() datasets.Options {
 		Progress: func(p datasets.Progress) {
 			if now := time.Now(); now.Sub(last) > 2*time.Second {
 				last = now
-				fmt.Fprintf(l.out, "tokenising: %+v\n", p)
+				fmt.Fprintf(l.out, "tokenising %v\n", p)
 			}
 		},
 	}
 }
 
-func (l *launch) wandb(o Options) wandb.Settings {
+func (l *launch) wandb(o Options, config map[string]any) wandb.Settings {
 	w := l.recipe.Log.WandB
-	return wandb.Settings{Mode: w.Mode, Project: w.Project, Entity: w.Entity, Name: w.Name, Group: w.Group, Tags: w.Tags, Config: l.recipe, Args: o.Args}.WithEnvironment(os.Getenv)
+	return wandb.Settings{Mode: w.Mode, Project: w.Project, Entity: w.Entity, Name: w.Name, Group: w.Group, Tags: w.Tags, Config: config, Args: o.Args}.WithEnvironment(os.Getenv)
 }
 
 func (l *launch) close(exit int) error {

@@ -49,7 +49,11 @@ func small(t *testing.T, dir string, overrides ...string) *recipes.Recipe {
 	}
 	for i := range 20 {
 		text := fmt.Sprintf("line %d of %s\n", i, strings.Repeat(fmt.Sprint("text ", i*i, "; "), 15))
-		if err := os.WriteFile(filepath.Join(corpus, fmt.Sprintf("%02d.txt", i)), []byte(text), 0o644); err != nil {
+		path := filepath.Join(corpus, fmt.Sprintf("%02d.txt", i))
+		if _, err := os.Stat(path); err == nil {
+			continue // a rewritten file counts as changed
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -136,6 +140,22 @@ func TestInterruptSavesAndResumes(t *testing.T) {
 		}
 	}
 	same(t, "interrupted run", numbers(t, parts), numbers(t, whole))
+}
+
+func TestChangedDataIsNoticed(t *testing.T) {
+	dir := t.TempDir()
+	out := "output=" + filepath.Join(dir, "run")
+	if err := Run(context.Background(), small(t, dir, out), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	r := small(t, dir, out)
+	if err := os.WriteFile(filepath.Join(dir, "corpus", "07.txt"), []byte("something else"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err := Run(context.Background(), r, Options{Resume: true})
+	if err == nil || !strings.Contains(err.Error(), "the data has changed since step 60") {
+		t.Errorf("got error %v", err)
+	}
 }
 
 const killedRun = "GOJET_TEST_KILLED_RUN"
