@@ -14,6 +14,8 @@ import (
 type Config struct {
 	// Path is short for one source: a file, a directory, or a pattern.
 	Path string `yaml:"path"`
+	// Exclude are patterns of files that Path finds and that are left out.
+	Exclude []string `yaml:"exclude"`
 	// Sources are read one after the other.
 	Sources []Source `yaml:"sources"`
 	// Tokens are ids that were packed into batches beforehand, instead of Path and Sources.
@@ -116,6 +118,9 @@ func (c *Config) validateSources() error {
 		}
 		return fmt.Errorf("data: want one of data.path, data.sources and data.tokens, %s", found)
 	}
+	if c.Path == "" && len(c.Exclude) > 0 {
+		return fmt.Errorf("data.exclude is %q, want it only with data.path; each of data.sources has its own", c.Exclude)
+	}
 	if t := c.Tokens; t != nil {
 		switch {
 		case t.Path == "" || t.Tensor == "":
@@ -150,7 +155,7 @@ func (c *Config) validateSources() error {
 // sources returns Path or Sources as the latter.
 func (c *Config) sources() []Source {
 	if c.Path != "" {
-		return []Source{{Spec: source.Spec{Path: c.Path}}}
+		return []Source{{Spec: source.Spec{Path: c.Path, Exclude: c.Exclude}}}
 	}
 	return c.Sources
 }

@@ -37,6 +37,8 @@ func TestValidate(t *testing.T) {
 		{"tokens", tokens(func(*Config) {}), ""},
 		{"nothing", func(c *Config) { c.Path = "" }, "want one of data.path, data.sources and data.tokens, none is set"},
 		{"both", func(c *Config) { c.Sources = make([]Source, 1) }, "found data.path and data.sources"},
+		{"exclude", func(c *Config) { c.Exclude = []string{"*.md"} }, ""},
+		{"exclude without path", tokens(func(c *Config) { c.Exclude = []string{"*.md"} }), "data.exclude is [\"*.md\"], want it only with data.path"},
 		{"no tokenizer", func(c *Config) { c.Tokenizer = "" }, "data.tokenizer is not set"},
 		{"one weight", two(1, 0), "data.sources: 1 of 2 have a weight, want all or none"},
 		{"weight below 0", two(1, -1), "data.sources[1].weight is -1"},

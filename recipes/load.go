@@ -80,13 +80,18 @@ func Load(recipe string, overrides ...string) (*Recipe, error) {
 	return r, r.locate()
 }
 
-// Parse reads the text of a recipe; file is what problems call it.
+// Parse reads the text of a recipe; file is what problems call it. The override data.path=… stands for all data of the
+// recipe.
 func Parse(file string, text []byte, overrides ...string) (*Recipe, error) {
 	d, err := schema.Parse(file, text)
 	if err != nil {
 		return nil, err
 	}
 	for _, o := range overrides {
+		if strings.HasPrefix(o, "data.path=") { // other data, instead of what the recipe has, in whatever form
+			d.Remove("data", "sources")
+			d.Remove("data", "tokens")
+		}
 		if err := d.Set(o, Recipe{}); err != nil {
 			return nil, err
 		}

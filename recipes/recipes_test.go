@@ -237,8 +237,16 @@ func TestLoad(t *testing.T) {
 	if err != nil || s.Steps != 10 || r.Models["student"].LayerTypes[1] != "attn" || r.Data.Seed != 9 {
 		t.Errorf("%v: %+v", err, r)
 	}
-	if strings.HasPrefix(r.Data.Path, goTree) || !strings.Contains(filepath.ToSlash(r.Data.Path), "/src/*/*.go") {
-		t.Errorf("data.path is %s, want the Go source tree", r.Data.Path)
+	tree := r.Data.Path
+	for _, s := range r.Data.Sources {
+		tree += s.Path
+	}
+	if strings.HasPrefix(tree, goTree) || !strings.Contains(filepath.ToSlash(tree), "/src/") {
+		t.Errorf("data is %s, want the Go source tree", tree)
+	}
+	r, err = Parse("tree.yaml", []byte("data: {sources: [{path: a}], tokens: {path: b}}"), "data.path=c")
+	if err != nil || r.Data.Path != "c" || r.Data.Sources != nil || r.Data.Tokens != nil {
+		t.Errorf("%v: data.path leaves %+v", err, r.Data)
 	}
 	if _, err := r.Stage("align2"); err == nil {
 		t.Error("a stage that is not there is found")
@@ -268,7 +276,7 @@ func TestLoad(t *testing.T) {
 func TestNoGo(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := Load("quickstart")
-	if err == nil || !strings.HasPrefix(err.Error(), "quickstart.yaml:") || !strings.Contains(err.Error(), "data.path is goroot/*/*.go, the Go source tree, which is not to be found") {
+	if err == nil || !strings.HasPrefix(err.Error(), "quickstart.yaml:") || !strings.Contains(err.Error(), "the Go source tree, which is not to be found") {
 		t.Error(err)
 	}
 	if _, err := Load("quickstart", "data.path=README.md"); err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // smallNet is a hybrid of one attention layer and one JetBlock.
-func smallNet(t *testing.T, kinds ...string) Net {
+func smallNet(t testing.TB, kinds ...string) Net {
 	t.Helper()
 	c := &checkpoints.Config{
 		ModelType: checkpoints.JetNemotron, HiddenSize: 16, IntermediateSize: 24, NumLayers: len(kinds), NumHeads: 2, NumKVHeads: 1,

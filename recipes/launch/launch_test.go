@@ -16,8 +16,10 @@ import (
 	"time"
 
 	"github.com/gojet/gojet/checkpoints"
+	"github.com/gojet/gojet/datasets"
 	"github.com/gojet/gojet/internal/fixtures"
 	"github.com/gojet/gojet/kernels/check"
+	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/recipes"
 	"github.com/gojet/gojet/train"
 	"github.com/gojet/gojet/train/tracking"
@@ -140,6 +142,53 @@ func TestInterruptSavesAndResumes(t *testing.T) {
 		}
 	}
 	same(t, "interrupted run", numbers(t, parts), numbers(t, whole))
+}
+
+// TestExportIsExact measures the saved student once more: the held-out loss and the divergence from the teacher are, to the
+// bit, those that the run measured in memory before saving.
+func TestExportIsExact(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "run")
+	r := small(t, dir, "output="+out)
+	if err := Run(context.Background(), r, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := tracking.ReadMetrics(filepath.Join(out, tracking.MetricsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := datasets.Open(context.Background(), r.Data, datasets.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer data.Close()
+	s := r.Stages[len(r.Stages)-1]
+	held, err := data.HeldOut(datasets.Shape{Rows: s.Rows, Length: s.Length})
+	if err != nil {
+		t.Fatal(err)
+	}
+	student, err := load(filepath.Join(out, "models", "student"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	teacher, err := load(filepath.Join(out, "models", "teacher"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.EvalBatches = min(s.EvalBatches, held.Steps())
+	cores := cpu.New(2)
+	defer cores.Close()
+	again := train.Trainer{Stage: s, Student: *student, Teacher: teacher, HeldOut: newFeed(held, 0), Cores: cores}
+	e, err := again.Evaluate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := rows[len(rows)-1]
+	loss, _ := last.Get(tracking.EvalLoss)
+	kl, _ := last.Get(tracking.EvalKL)
+	if e.Loss != loss || e.KL != kl {
+		t.Errorf("the saved student has loss %v and KL %v, the one trained had %v and %v", e.Loss, e.KL, loss, kl)
+	}
 }
 
 func TestChangedDataIsNoticed(t *testing.T) {

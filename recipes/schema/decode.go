@@ -129,9 +129,10 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path []string) {
 		return
 	}
 	v.SetZero()
+	called := segments(n)
 	for i, c := range n.Content {
 		e := d.element(v.Type().Elem())
-		d.value(c, e, append(path[:len(path):len(path)], segment(n, i)))
+		d.value(c, e, append(path[:len(path):len(path)], called[i]))
 		v.Set(reflect.Append(v, e))
 	}
 }

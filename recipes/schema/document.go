@@ -151,18 +151,20 @@ func name(n *yaml.Node) string {
 	return ""
 }
 
-// segment is how element i of a list is called in a path: by its name, if that is a word no other element has.
-func segment(list *yaml.Node, i int) string {
-	own := name(list.Content[i])
-	for j, e := range list.Content {
-		if own != "" && j != i && name(e) == own {
-			own = ""
+// segments are how the elements of a list are called in paths: by name, where that is a word that no other has, or index.
+func segments(list *yaml.Node) []string {
+	times := map[string]int{}
+	for _, e := range list.Content {
+		times[name(e)]++
+	}
+	called := make([]string, len(list.Content))
+	for i, e := range list.Content {
+		called[i] = name(e)
+		if own := called[i]; own == "" || times[own] > 1 || strings.ContainsAny(own, ". \t\r\n=") || len(own) > 60 {
+			called[i] = strconv.Itoa(i)
 		}
 	}
-	if own == "" || strings.ContainsAny(own, ". \t\r\n=") || len(own) > 60 {
-		return strconv.Itoa(i)
-	}
-	return own
+	return called
 }
 
 // problem is one at a node.

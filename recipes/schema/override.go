@@ -30,6 +30,18 @@ func (d *Document) Set(override string, like any) error {
 	return s.problems.Err()
 }
 
+// Remove takes a key of a mapping out of the document, if it is there.
+func (d *Document) Remove(path ...string) {
+	last := len(path) - 1
+	n, _, whole := d.find(path[:last])
+	if !whole || n.Kind != yaml.MappingNode {
+		return
+	}
+	if i := keyIndex(n, path[last]); i >= 0 {
+		n.Content = slices.Delete(n.Content, i, i+2)
+	}
+}
+
 type setter struct {
 	*Document
 	top      reflect.Type
@@ -109,10 +121,9 @@ func (s *setter) element(n *yaml.Node, path []string, seg string) *yaml.Node {
 		}
 	}
 	var names []string
-	for i := range n.Content {
-		if n.Kind == yaml.SequenceNode && i < mostProblems {
-			names = append(names, segment(n, i))
-		}
+	if n.Kind == yaml.SequenceNode {
+		names = segments(n)
+		names = names[:min(len(names), mostProblems)]
 	}
 	if len(names) == 0 {
 		s.fail("%s has no elements, want all of it, %s=[…]", join(path...), join(path...))
@@ -210,7 +221,7 @@ func (d *Document) Explain(like any, path []string, message string) Problem {
 // Name is how element i of the list at path is called in paths: its name, or its index.
 func (d *Document) Name(i int, path ...string) string {
 	if n, _, whole := d.find(path); whole && n != nil && n.Kind == yaml.SequenceNode && i < len(n.Content) {
-		return segment(n, i)
+		return segments(n)[i]
 	}
 	return strconv.Itoa(i)
 }
