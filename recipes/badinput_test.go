@@ -124,7 +124,6 @@ func TestBadInput(t *testing.T) {
 		{"other device", "name: small", "name: small\ndevice: tpu", `small.yaml:2: device is "tpu", want cpu or auto`},
 		{"threads", "name: small", "name: small\nthreads: -1", "small.yaml:2: threads is -1, want 1 to 1024, or 0 for all cores"},
 		{"plot", "name: small", "name: small\nlog: {plot: jpg}", `small.yaml:2: log.plot is "jpg", want svg, png or none`},
-		{"log every", "name: small", "name: small\nlog: {every: 0}", "small.yaml:2: log.every is 0, want 1 or more"},
 		{"wandb", "name: small", "name: small\nlog: {wandb: {mode: on}}", `small.yaml:2: log.wandb.mode is on, want a string`},
 		{"wandb mode", "name: small", "name: small\nlog: {wandb: {mode: live}}", `small.yaml:2: log.wandb.mode is "live", want disabled, offline or online`},
 		{"wandb project", "name: small", "name: small\nlog: {wandb: {mode: offline, project: \"\"}}", "small.yaml:2: log.wandb.project is empty"},

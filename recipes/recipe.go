@@ -49,7 +49,6 @@ type Checkpoint struct {
 
 // Log says what is written beside metrics.jsonl.
 type Log struct {
-	Every int    `yaml:"every"` // steps between lines; metrics.jsonl has all
 	CSV   bool   `yaml:"csv"`
 	Plot  string `yaml:"plot"` // svg, png or none
 	WandB WandB  `yaml:"wandb"`
@@ -101,7 +100,7 @@ func Default() Recipe {
 		Seed: 1, Device: Auto,
 		Data:       datasets.Default(),
 		Checkpoint: Checkpoint{KeepLast: 2},
-		Log:        Log{Every: 1, Plot: SVG, WandB: WandB{Mode: Disabled, Project: "gojet"}},
+		Log:        Log{Plot: SVG, WandB: WandB{Mode: Disabled, Project: "gojet"}},
 		Samples:    Samples{MaxTokens: 64, TopP: 1},
 	}
 }

@@ -100,9 +100,6 @@ func (c *checker) run() {
 	if best := c.Checkpoint.KeepBest; best != "" && !regexp.MustCompile(`^[a-zA-Z0-9_./-]{1,64}$`).MatchString(best) {
 		c.report(nil, "checkpoint.keep_best is %q, want the name of a metric", best)
 	}
-	if c.Log.Every < 1 {
-		c.report(nil, "log.every is %d, want 1 or more", c.Log.Every)
-	}
 	c.oneOf([]string{"log"}, "plot", c.Log.Plot, SVG, PNG, NoPlot)
 	c.oneOf([]string{"log", "wandb"}, "mode", c.Log.WandB.Mode, Disabled, Offline, Online)
 	if c.Log.WandB.Mode != Disabled && c.Log.WandB.Project == "" {
