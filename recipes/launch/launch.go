@@ -157,7 +157,7 @@ func (l *launch) open(ctx context.Context, o Options, saved *run.Saved) error {
 	if err := yaml.Unmarshal(text, &config); err != nil {
 		return err
 	}
-	t := tracking.Options{Dir: l.dir, Title: l.recipe.Name, CSV: l.recipe.Log.CSV, Console: o.Console, WandB: l.wandb(o, config)}
+	t := tracking.Options{Dir: l.dir, Title: l.recipe.Name, CSV: l.recipe.Log.CSV, LogLoss: true, Console: o.Console, WandB: l.wandb(o, config)}
 	if saved != nil {
 		t.Resume = &l.memory.Mark
 	}
