@@ -25,7 +25,7 @@ func (l *launch) stages(ctx context.Context, saved *run.Saved) error {
 		if moments, err = l.nets.resume(s, saved); err != nil {
 			return err
 		}
-		fmt.Fprintf(l.out, "going on after step %d, stage %s\n", p.Global, s.Name)
+		l.say("going on after step %d, stage %s", p.Global, s.Name)
 		if p.Done(s) { // stopped between the end of a stage and the next
 			if err := l.finish(s); err != nil {
 				return err
@@ -76,7 +76,7 @@ func (l *launch) finish(s train.Stage) error {
 
 // stage runs one stage to its end.
 func (l *launch) stage(ctx context.Context, s train.Stage, moments []train.Moments) error {
-	t, err := l.trainer(s, moments != nil)
+	t, err := l.trainer(ctx, s, moments != nil)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (l *launch) stage(ctx context.Context, s train.Stage, moments []train.Momen
 	return t.Run(ctx, &l.memory.Progress, moments)
 }
 
-func (l *launch) trainer(s train.Stage, going bool) (*train.Trainer, error) {
+func (l *launch) trainer(ctx context.Context, s train.Stage, going bool) (*train.Trainer, error) {
 	student, err := l.nets.get(s.Model)
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func (l *launch) trainer(s train.Stage, going bool) (*train.Trainer, error) {
 		student = &adapted
 		l.nets.made[s.Model] = student
 	}
-	t := &train.Trainer{Stage: s, Student: *student, Cores: l.cores, Hooks: l.hooks(s)}
+	t := &train.Trainer{Stage: s, Student: *student, Cores: l.cores, Hooks: l.hooks(ctx, s)}
 	if s.Teacher != "" {
 		if t.Teacher, err = l.nets.get(s.Teacher); err != nil {
 			return nil, err
@@ -179,8 +179,8 @@ func (l *launch) baseline(t *train.Trainer, s train.Stage) error {
 		return err
 	}
 	l.memory.Teacher[s.Model] = measure(te)
-	_, err = fmt.Fprintf(l.track.Progress(), "held-out loss of the teacher %.4f\n", te.Loss)
-	return err
+	l.say("held-out loss of the teacher %.4f", te.Loss)
+	return nil
 }
 
 func measure(e train.Evaluation) measured {
@@ -192,7 +192,7 @@ func measure(e train.Evaluation) measured {
 }
 
 // hooks connect the trainer with records and checkpoints.
-func (l *launch) hooks(s train.Stage) train.Hooks {
+func (l *launch) hooks(ctx context.Context, s train.Stage) train.Hooks {
 	began := time.Now()
 	return train.Hooks{
 		Step: func(p train.Progress, r train.Report) error {
@@ -206,7 +206,16 @@ func (l *launch) hooks(s train.Stage) train.Hooks {
 			return l.note(s, e)
 		},
 		Sample: l.sample,
-		Save:   func(snap train.Snapshot) error { return l.save(s, snap) },
+		Save: func(snap train.Snapshot) error {
+			err := l.save(s, snap)
+			var full *run.SpaceError
+			if errors.As(err, &full) && ctx.Err() == nil && snap.Progress.Step < s.Steps {
+				// The steps taken live on in memory: the next save may find room.
+				l.track.Logger().Warn(fmt.Sprintf("no checkpoint of step %d: %v; training goes on", snap.Progress.Global, err))
+				return nil
+			}
+			return err
+		},
 	}
 }
 
@@ -249,11 +258,11 @@ func (l *launch) note(s train.Stage, e train.Evaluation) error {
 		row.Metrics = append(row.Metrics, tracking.Metric{Name: tracking.EvalKL, Value: e.KL}, tracking.Metric{Name: tracking.EvalTop1, Value: e.Agreement})
 		text += fmt.Sprintf(", KL to the teacher %.4f, same first choice %.1f%%", e.KL, 100*e.Agreement)
 	}
-	fmt.Fprintln(l.track.Progress(), text)
+	l.say("%s", text)
 	return l.track.Log(row)
 }
 
-// save commits a checkpoint. Where the disk is full the run waits for room as long as it is wanted.
+// save commits a checkpoint.
 func (l *launch) save(s train.Stage, snap train.Snapshot) error {
 	l.memory.Progress = snap.Progress
 	net, extra := snap.Net, map[string][]safetensors.Source(nil)
@@ -283,12 +292,6 @@ func (l *launch) save(s train.Stage, snap train.Snapshot) error {
 		keep.Best = 1
 	}
 	path, err := l.writer.Save(snapshot, keep)
-	var full *run.SpaceError
-	if errors.As(err, &full) && snap.Progress.Step < s.Steps {
-		// The steps taken live on in memory: the next save may find room.
-		fmt.Fprintf(l.track.Progress(), "no checkpoint of step %d: %v; training goes on\n", snap.Progress.Global, err)
-		return nil
-	}
 	if err == nil {
 		l.track.Logger().Debug("saved", "checkpoint", path)
 	}

@@ -22,7 +22,7 @@ func (l *launch) sample(ctx context.Context, p train.Progress, net train.Net) er
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(l.track.Progress(), "sample after step %d:\n%s\n", p.Global, indent(prompt+text))
+		l.say("sample after step %d:\n%s", p.Global, indent(prompt+text))
 	}
 	return nil
 }
@@ -47,13 +47,15 @@ func endTokens(net train.Net) []int32 {
 	return end
 }
 
+// say tells the console, run.log and W&B.
+func (l *launch) say(format string, args ...any) { l.track.Logger().Info(fmt.Sprintf(format, args...)) }
+
 func indent(s string) string {
 	return "    " + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n    ")
 }
 
 // summary says what the run has reached, from its own measurements, and continues the prompts with the models it leaves.
 func (l *launch) summary(ctx context.Context) error {
-	w := l.track.Progress()
 	told := map[string]bool{}
 	for i := len(l.recipe.Stages) - 1; i >= 0; i-- {
 		s := l.recipe.Stages[i]
@@ -61,7 +63,7 @@ func (l *launch) summary(ctx context.Context) error {
 			continue
 		}
 		told[s.Model] = true
-		fmt.Fprintf(w, "%s: %s\n", s.Model, filepath.Join(l.dir, modelsDir, s.Model))
+		l.say("%s: %s", s.Model, filepath.Join(l.dir, modelsDir, s.Model))
 		l.tell(s)
 	}
 	last := l.recipe.Stages[len(l.recipe.Stages)-1].Model
@@ -74,18 +76,17 @@ func (l *launch) summary(ctx context.Context) error {
 
 // tell prints a model's held-out measurements: before and after, and how much of the gap to the teacher was closed.
 func (l *launch) tell(s train.Stage) {
-	w := l.track.Progress()
 	before, ok := l.memory.Baseline[s.Model]
 	after, there := l.memory.Latest[s.Model]
 	if !ok || !there {
 		return
 	}
-	fmt.Fprintf(w, "  held-out loss untrained %.4f, now %.4f\n", before.Loss, after.Loss)
+	l.say("  held-out loss untrained %.4f, now %.4f", before.Loss, after.Loss)
 	if teacher, ok := l.memory.Teacher[s.Model]; ok {
 		gap := before.Loss - teacher.Loss
-		fmt.Fprintf(w, "  held-out loss of the teacher %.4f: %.1f%% of the gap recovered\n", teacher.Loss, 100*(before.Loss-after.Loss)/gap)
+		l.say("  held-out loss of the teacher %.4f: %.1f%% of the gap recovered", teacher.Loss, 100*(before.Loss-after.Loss)/gap)
 	}
 	if after.KL != nil {
-		fmt.Fprintf(w, "  KL to the teacher %.4f, same first choice on %.1f%% of tokens\n", *after.KL, 100**after.Agreement)
+		l.say("  KL to the teacher %.4f, same first choice on %.1f%% of tokens", *after.KL, 100**after.Agreement)
 	}
 }
