@@ -128,11 +128,11 @@ func TestInterruptSavesAndResumes(t *testing.T) {
 	if err := Run(context.Background(), small(t, dir, "output="+whole), Options{}); err != nil {
 		t.Fatal(err)
 	}
-	for resume := false; ; resume = true {
+	for round := 1; ; round++ {
 		ctx, cancel := context.WithCancel(context.Background())
-		time.AfterFunc(60*time.Millisecond, cancel)
+		time.AfterFunc(time.Duration(round)*40*time.Millisecond, cancel) // ever longer, so that a slow machine ends too
 		var console bytes.Buffer
-		err := Run(ctx, small(t, dir, "output="+parts), Options{Resume: resume, Console: &console})
+		err := Run(ctx, small(t, dir, "output="+parts), Options{Resume: round > 1, Console: &console})
 		cancel()
 		if err == nil {
 			break
