@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/gojet/gojet/datasets/chat"
+	"github.com/gojet/gojet/datasets/internal/jsonscan"
 )
 
 // lines reads a file with one JSON object on each line (https://jsonlines.org).
@@ -57,7 +58,7 @@ func (l *lines) Next() (Document, error) {
 // reachesEnd tells whether an error is about the line's last byte or what comes after it.
 func reachesEnd(err error, line []byte) bool {
 	var m misread
-	return errors.As(err, &m) && m.at >= len(line)
+	return errors.As(err, &m) && m.At >= len(line)
 }
 
 // read returns the next line without its end, and whether it had one; the buffer is used again.
@@ -98,8 +99,16 @@ func (l *lines) document(line []byte) (Document, error) {
 	if errors.As(checkUTF8(line), &bad) {
 		return Document{}, misread{bad.at, fmt.Sprintf("found 0x%02x, want UTF-8", bad.found)}
 	}
-	fields := l.spec.fields()
-	s := &scanner{data: line}
+	d, err := newScanner(line).document(l.spec.fields())
+	var wrong jsonscan.Error
+	if errors.As(err, &wrong) {
+		err = misread(wrong)
+	}
+	return d, err
+}
+
+// document reads the object on a line, of which one of the fields is the document.
+func (s scanner) document(fields []field) (Document, error) {
 	var d Document
 	var others []string
 	found := len(fields) // the best that was there
@@ -125,24 +134,24 @@ func (l *lines) document(line []byte) (Document, error) {
 		err = s.end()
 	}
 	if err == nil && found == len(fields) {
-		err = misread{0, fmt.Sprintf("the object has no field %s, found %q", fieldNames(fields), others)}
+		err = jsonscan.Error{What: fmt.Sprintf("the object has no field %s, found %q", fieldNames(fields), others)}
 	}
 	return d, err
 }
 
 // inField names the field in an error.
 func inField(err error, name string) error {
-	if m, ok := err.(misread); ok {
-		return misread{m.at, fmt.Sprintf("%s: %s", name, m.what)}
+	if wrong, ok := err.(jsonscan.Error); ok {
+		return jsonscan.Error{At: wrong.At, What: fmt.Sprintf("%s: %s", name, wrong.What)}
 	}
 	return err
 }
 
 // field reads the value of a document.
-func (s *scanner) field(kind kind) (d Document, err error) {
+func (s scanner) field(kind kind) (d Document, err error) {
 	switch kind {
 	case isText:
-		d.Text, err = s.text()
+		d.Text, err = s.Text()
 	case isMessages:
 		d.Messages, err = s.messages()
 	case isTokens:
@@ -151,27 +160,27 @@ func (s *scanner) field(kind kind) (d Document, err error) {
 	return d, err
 }
 
-func (s *scanner) tokens() ([]int32, error) {
+func (s scanner) tokens() ([]int32, error) {
 	var ids []int32
-	return ids, s.array(func(int) error {
-		s.next()
-		at := s.at
-		n, err := s.number()
+	return ids, s.Array(func(int) error {
+		s.Next()
+		at := s.At()
+		n, err := s.Number()
 		if err != nil {
 			return err
 		}
-		id, err := strconv.ParseInt(n, 10, 32)
+		id, err := strconv.ParseInt(string(n), 10, 32)
 		if err != nil || id < 0 {
-			return misread{at, fmt.Sprintf("found %s, want a token id from 0 to %d", clip(n), math.MaxInt32)}
+			return jsonscan.Error{At: at, What: fmt.Sprintf("found %s, want a token id from 0 to %d", clip(string(n)), math.MaxInt32)}
 		}
 		ids = append(ids, int32(id))
 		return nil
 	})
 }
 
-func (s *scanner) messages() ([]chat.Message, error) {
+func (s scanner) messages() ([]chat.Message, error) {
 	var all []chat.Message
-	return all, s.array(func(i int) error {
+	return all, s.Array(func(i int) error {
 		m, err := s.message()
 		if err != nil {
 			return inField(err, fmt.Sprintf("message %d", i))
@@ -183,23 +192,23 @@ func (s *scanner) messages() ([]chat.Message, error) {
 
 // message reads {"role": …, "content": …, "tool_calls": […]}; other keys are passed over. Only a message with tool calls
 // may have no content.
-func (s *scanner) message() (m chat.Message, err error) {
-	s.next()
-	at := s.at
+func (s scanner) message() (m chat.Message, err error) {
+	s.Next()
+	at := s.At()
 	var role, content bool
 	err = s.object(func(key string) (err error) {
 		switch {
 		case key == "role":
 			role = true
-			m.Role, err = s.text()
-		case key == "content" && s.word("null"):
+			m.Role, err = s.Text()
+		case key == "content" && s.Word("null"):
 		case key == "content":
 			content = true
-			m.Content, err = s.text()
-		case key == "tool_calls" && s.word("null"):
+			m.Content, err = s.Text()
+		case key == "tool_calls" && s.Word("null"):
 		case key == "tool_calls":
-			if s.next() != '[' {
-				return s.fail("tool_calls: found %s, want an array", s.found())
+			if s.Next() != '[' {
+				return s.Fail("tool_calls: found %s, want an array", s.Found())
 			}
 			var raw []byte
 			raw, err = s.raw()
@@ -213,9 +222,9 @@ func (s *scanner) message() (m chat.Message, err error) {
 	case err != nil:
 		return m, err
 	case !role:
-		return m, misread{at, `has no "role"`}
+		return m, jsonscan.Error{At: at, What: `has no "role"`}
 	case !content && m.ToolCalls == nil:
-		return m, misread{at, `has no "content"`}
+		return m, jsonscan.Error{At: at, What: `has no "content"`}
 	}
 	return m, nil
 }

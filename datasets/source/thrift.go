@@ -5,6 +5,9 @@ import (
 	"fmt"
 )
 
+// maxDepth is how deep structures, and columns within columns, may nest.
+const maxDepth = 64
+
 // errShort is about a Thrift structure that goes on after its bytes end.
 var errShort = errors.New("ends in the middle of a structure")
 

@@ -59,7 +59,7 @@ func parse(text string) (*BPE, error) {
 	if !utf8.ValidString(text) {
 		return nil, fmt.Errorf("not UTF-8")
 	}
-	j := &jsonText{text: text}
+	j := newJSONText(text)
 	var m model
 	rest := map[string]any{}
 	err := j.record(func(key string) (err error) {

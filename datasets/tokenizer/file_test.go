@@ -166,13 +166,6 @@ func TestBadJSON(t *testing.T) {
 	}
 }
 
-func TestStringEscapes(t *testing.T) {
-	j := &jsonText{text: `"a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude42 z"`}
-	if got, err := j.str(); got != "a\"\\/\b\f\n\r\té🙂 z" || err != nil {
-		t.Errorf("%q, %v", got, err)
-	}
-}
-
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tokenizer.json")

@@ -20,18 +20,18 @@ type entry struct {
 	id   int32
 }
 
-func (m *model) read(j *jsonText) error {
+func (m *model) read(j jsonText) error {
 	m.there, m.fields = true, map[string]any{}
 	return j.record(func(key string) (err error) {
 		switch key {
 		case "vocab":
-			return j.members(func(name string) error {
+			return j.Members(func(name string, _ int) error {
 				id, err := j.id()
 				m.vocab = append(m.vocab, entry{name, id})
 				return err
 			})
 		case "merges":
-			return j.array(func(int) error { return m.readMerge(j) })
+			return j.Array(func(int) error { return m.readMerge(j) })
 		}
 		m.fields[key], err = j.value()
 		return err
@@ -39,31 +39,31 @@ func (m *model) read(j *jsonText) error {
 }
 
 // readMerge reads one merge: "a b", or ["a","b"] as tokenizers writes it from 0.20 on.
-func (m *model) readMerge(j *jsonText) error {
-	if j.next() == '"' {
-		text, err := j.str()
+func (m *model) readMerge(j jsonText) error {
+	if j.Next() == '"' {
+		text, err := j.Text()
 		if err != nil {
 			return err
 		}
 		left, right, ok := strings.Cut(text, " ")
 		if !ok || left == "" || right == "" || strings.Contains(right, " ") {
-			return j.fail("merge %d is %q, want two tokens with a space between", len(m.pairs), clip(text))
+			return j.Fail("merge %d is %q, want two tokens with a space between", len(m.pairs), clip(text))
 		}
 		m.pairs = append(m.pairs, [2]string{left, right})
 		return nil
 	}
 	var pair [2]string
 	n := 0
-	err := j.array(func(i int) (err error) {
+	err := j.Array(func(i int) (err error) {
 		n = i + 1
 		if n > 2 {
-			return j.fail("merge %d has more than two tokens", len(m.pairs))
+			return j.Fail("merge %d has more than two tokens", len(m.pairs))
 		}
-		pair[i], err = j.str()
+		pair[i], err = j.Text()
 		return err
 	})
 	if err == nil && n != 2 {
-		err = j.fail("merge %d has %d tokens, want two", len(m.pairs), n)
+		err = j.Fail("merge %d has %d tokens, want two", len(m.pairs), n)
 	}
 	m.pairs = append(m.pairs, pair)
 	return err
