@@ -4,12 +4,11 @@
 package recipes
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/gojet/gojet/checkpoints/run"
 	"github.com/gojet/gojet/datasets"
 	"github.com/gojet/gojet/infer/sampling"
 	"github.com/gojet/gojet/recipes/schema"
@@ -160,8 +159,7 @@ func (r *Recipe) Hash() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:]), nil
+	return run.RecipeHash(text), nil
 }
 
 // device is what Auto stands for.

@@ -42,7 +42,7 @@ type stateFile struct {
 	State
 }
 
-// RecipeHash is the SHA-256 of a resolved recipe's text.
+// RecipeHash is the SHA-256 of the text of a recipe, or of those parts of it that a run depends on.
 func RecipeHash(resolved []byte) string {
 	sum := sha256.Sum256(resolved)
 	return hex.EncodeToString(sum[:])

@@ -17,6 +17,7 @@ import (
 	"math"
 
 	"github.com/gojet/gojet/kernels"
+	"github.com/gojet/gojet/kernels/l2norm"
 	"github.com/gojet/gojet/kernels/packed"
 )
 
@@ -24,7 +25,7 @@ import (
 const Chunk = 64
 
 // NormEps is added to Σx² where queries and keys are normalised.
-const NormEps = 1e-6
+const NormEps = l2norm.Eps
 
 // Config is the shape of the operation.
 type Config struct {

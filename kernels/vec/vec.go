@@ -61,26 +61,6 @@ func AxpyMul(y []float32, alpha float32, a, b []float32) {
 	fast.axpyMul(y[:len(a)], alpha, a, b[:len(a)])
 }
 
-// AddN sets y to the sum of xs, added from the first to the last; y may be the first of them but no other.
-// No xs give zeros.
-func AddN(y []float32, xs ...[]float32) {
-	const block = 2048 // floats of y that stay in the first-level cache while all xs are added
-	if len(xs) < 2 {
-		clear(y)
-		for _, x := range xs {
-			copy(y, x)
-		}
-		return
-	}
-	for lo := 0; lo < len(y); lo += block {
-		hi := min(lo+block, len(y))
-		Add(y[lo:hi], xs[0][lo:hi], xs[1][lo:hi])
-		for _, x := range xs[2:] {
-			Add(y[lo:hi], y[lo:hi], x[lo:hi])
-		}
-	}
-}
-
 // Rotate turns the pairs (a, b) by the angles whose cosines and sines are given:
 // ya = a·cos − b·sin, yb = b·cos + a·sin. Rotate(yb, ya, b, a, cos, sin) turns them back.
 func Rotate(ya, yb, a, b, cos, sin []float32) {

@@ -247,23 +247,3 @@ func TestMax(t *testing.T) {
 		}
 	})
 }
-
-func TestAddN(t *testing.T) {
-	const n = 5000
-	xs := [][]float32{normal(1, n), normal(2, n), normal(3, n), normal(4, n)}
-	unchanged := check.Unchanged(t, xs...)
-	want := make([]float32, n)
-	for count := range len(xs) + 1 {
-		if count > 0 {
-			for i, v := range xs[count-1] {
-				want[i] += v
-			}
-		}
-		y := check.Poisoned[float32](n)
-		AddN(y.Data, xs[:count]...)
-		check.Written(t, fmt.Sprintf("sum of %d", count), y, want, 0)
-	}
-	unchanged()
-	AddN(xs[0], xs...)
-	check.Close(t, "sum over the first", xs[0], want, 0)
-}

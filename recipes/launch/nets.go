@@ -139,20 +139,8 @@ func readMoments(net train.Net, saved *run.Saved) ([]train.Moments, error) {
 // keep writes a model as its stage left it, so that later stages and processes find it.
 func (n *nets) keep(name string, net train.Net) error {
 	return checkpoints.Save(filepath.Join(n.dir, name), net.Decoder.Config, params(net), checkpoints.SaveOptions{
-		DType: "float32", Tokenizer: tokenizerDir(n.recipe),
+		DType: "float32", Tokenizer: n.recipe.TokenizerDir(),
 	})
-}
-
-// tokenizerDir is the folder whose tokenizer files go along with a model; "" where tokens are bytes.
-func tokenizerDir(r *recipes.Recipe) string {
-	path := r.Data.Tokenizer
-	if path == "" || path == "bytes" {
-		return ""
-	}
-	if info, err := os.Stat(path); err == nil && !info.IsDir() {
-		return filepath.Dir(path)
-	}
-	return path
 }
 
 func params(net train.Net) []checkpoints.Param {

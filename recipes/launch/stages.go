@@ -281,7 +281,7 @@ func (l *launch) save(s train.Stage, snap train.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	snapshot := run.Snapshot{State: state, Config: net.Decoder.Config, Params: params(net), DType: "float32", Tokenizer: tokenizerDir(l.recipe), Extra: extra}
+	snapshot := run.Snapshot{State: state, Config: net.Decoder.Config, Params: params(net), DType: "float32", Tokenizer: l.recipe.TokenizerDir(), Extra: extra}
 	for _, m := range snap.Moments {
 		snapshot.Optimizer = append(snapshot.Optimizer, run.Moments{
 			Name: m.Name, Shape: snap.Net.Weights[m.Name].Shape, M: safetensors.Values(m.M), V: safetensors.Values(m.V),
