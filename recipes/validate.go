@@ -14,6 +14,7 @@ import (
 	"github.com/gojet/gojet/datasets/source"
 	"github.com/gojet/gojet/recipes/schema"
 	"github.com/gojet/gojet/train"
+	"github.com/gojet/gojet/train/tracking"
 )
 
 // Validate reports everything that is wrong with the recipe, as schema.Problems: what it says on its own, whether the
@@ -97,8 +98,8 @@ func (c *checker) run() {
 	if c.Checkpoint.KeepLast < 1 || c.Checkpoint.KeepLast > 1<<20 {
 		c.report(nil, "checkpoint.keep_last is %d, want 1 to %d", c.Checkpoint.KeepLast, 1<<20)
 	}
-	if best := c.Checkpoint.KeepBest; best != "" && !regexp.MustCompile(`^[a-zA-Z0-9_./-]{1,64}$`).MatchString(best) {
-		c.report(nil, "checkpoint.keep_best is %q, want the name of a metric", best)
+	if best := c.Checkpoint.KeepBest; best != "" && best != tracking.EvalLoss && best != tracking.EvalKL {
+		c.report(nil, "checkpoint.keep_best is %q, want %s or %s, of which the least is the best", best, tracking.EvalLoss, tracking.EvalKL)
 	}
 	c.oneOf([]string{"log"}, "plot", c.Log.Plot, SVG, PNG, NoPlot)
 	c.oneOf([]string{"log", "wandb"}, "mode", c.Log.WandB.Mode, Disabled, Offline, Online)

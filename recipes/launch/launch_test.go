@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gojet/gojet/checkpoints"
+	"github.com/gojet/gojet/checkpoints/run"
 	"github.com/gojet/gojet/datasets"
 	"github.com/gojet/gojet/internal/fixtures"
 	"github.com/gojet/gojet/kernels/check"
@@ -188,6 +189,33 @@ func TestExportIsExact(t *testing.T) {
 	kl, _ := last.Get(tracking.EvalKL)
 	if e.Loss != loss || e.KL != kl {
 		t.Errorf("the saved student has loss %v and KL %v, the one trained had %v and %v", e.Loss, e.KL, loss, kl)
+	}
+}
+
+// TestKeepBest keeps the checkpoint of the least held-out loss beside the last one.
+func TestKeepBest(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "run")
+	r := small(t, dir, "output="+out, "checkpoint.keep_last=1", "checkpoint.keep_best=eval/loss")
+	if err := Run(context.Background(), r, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	infos, _, err := run.List(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := tracking.ReadMetrics(filepath.Join(out, tracking.MetricsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	least := math.Inf(1)
+	for _, row := range rows {
+		if loss, ok := row.Get(tracking.EvalLoss); ok && row.Step > 0 {
+			least = min(least, loss)
+		}
+	}
+	if best := run.Best(infos, tracking.EvalLoss, false); len(infos) > 2 || len(best) == 0 || best[0].Metrics[tracking.EvalLoss] != least {
+		t.Errorf("kept %+v, want the last and one of held-out loss %v", infos, least)
 	}
 }
 

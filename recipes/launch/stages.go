@@ -276,6 +276,9 @@ func (l *launch) save(s train.Stage, snap train.Snapshot) error {
 	metrics := map[string]float64{}
 	if m, ok := l.memory.Latest[s.Model]; ok {
 		metrics[tracking.EvalLoss] = m.Loss
+		if m.KL != nil {
+			metrics[tracking.EvalKL] = *m.KL
+		}
 	}
 	state, err := l.state(s, metrics)
 	if err != nil {
