@@ -10,15 +10,14 @@ import (
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
-
-	"github.com/gojet/gojet/kernels/cpu"
 )
 
-// Executor runs a plan on the CPU. It implements gorgonia.VM. Memory is taken once, when it is made; a run
-// allocates nothing. An Executor is not safe for concurrent use; several may share Cores one after the other.
+// Executor runs a plan on a Machine. It implements gorgonia.VM. Memory is taken once, when it is made; a run
+// allocates nothing. An Executor is not safe for concurrent use; several may share a machine one after the other.
 type Executor struct {
 	plan   *Plan
 	env    *Env
+	remote *remote // on a device
 	arena  []uint64
 	values map[*Node]*binding
 	calls  []call
@@ -46,10 +45,16 @@ type call struct {
 	dead    []Value // read here for the last time
 }
 
-// NewExecutor takes the memory that the plan needs.
-func NewExecutor(p *Plan, cores *cpu.Cores) *Executor {
-	e := &Executor{plan: p, env: &Env{Cores: cores}, values: map[*Node]*binding{}, spent: make([]time.Duration, len(p.steps))}
-	e.arena = make([]uint64, p.arena/8)
+// NewExecutor takes the memory that the plan needs. On a device, a failure to get it is reported by the first run.
+func NewExecutor(p *Plan, m *Machine) *Executor {
+	e := &Executor{env: &Env{Cores: m.Cores}, values: map[*Node]*binding{}, spent: make([]time.Duration, len(p.steps))}
+	if m.Device != nil {
+		p = p.on(m.Float)
+		e.remote = newRemote(p, m)
+	} else {
+		e.arena = make([]uint64, p.arena/8)
+	}
+	e.plan = p
 	for n, s := range p.place {
 		st := p.storages[s]
 		b := &binding{}
@@ -58,16 +63,11 @@ func NewExecutor(p *Plan, cores *cpu.Cores) *Executor {
 		}
 		e.values[n] = b
 	}
-	if p.graph.one != nil {
-		if b := e.values[p.graph.one]; b != nil {
-			b.value = alloc(p.graph.float, nil)
-			one := b.value
-			for i := range one.F32 {
-				one.F32[i] = 1
-			}
-			for i := range one.F64 {
-				one.F64[i] = 1
-			}
+	if b := e.values[p.graph.one]; b != nil {
+		b.value = alloc(p.graph.float, nil)
+		b.value.Set(0, 1)
+		if e.remote != nil {
+			b.value, e.remote.err = m.Place(Data, b.value, false)
 		}
 	}
 	e.calls = make([]call, len(p.steps))
@@ -75,7 +75,7 @@ func NewExecutor(p *Plan, cores *cpu.Cores) *Executor {
 		e.calls[i] = call{op: st.op, in: make([]Value, len(st.in)), out: make([]Value, len(st.out))}
 		e.wire(e.calls[i].in, st.in)
 		e.wire(e.calls[i].out, st.out)
-		if st.scratch >= 0 {
+		if st.scratch >= 0 && e.remote == nil {
 			s := p.storages[st.scratch]
 			e.calls[i].scratch = unsafe.Slice((*float32)(unsafe.Pointer(&e.arena[s.offset/8])), s.bytes/4)
 		}
@@ -100,6 +100,9 @@ func (e *Executor) view(offset int64, n *Node) Value {
 	shape, count := n.Shape(), size(n.Shape())
 	if count == 0 {
 		return Value{Shape: shape}
+	}
+	if e.remote != nil {
+		return Value{Shape: shape, Dev: e.remote.view(offset, e.plan.stored[n], count)}
 	}
 	at := unsafe.Pointer(&e.arena[offset/8])
 	switch n.Dtype() {
@@ -139,11 +142,36 @@ func (e *Executor) Bind(n *Node, v Value) error {
 		return err
 	}
 	v.Shape = n.Shape()
+	if e.remote != nil {
+		var err error
+		if v, err = e.remote.bind(n, v); err != nil {
+			return err
+		}
+	}
 	b.value = v
 	for _, u := range b.uses {
 		*u = v
 	}
 	return nil
+}
+
+// Read returns an input or an output on the host. On a device it waits for the run and copies, as float32; on the CPU it
+// is Value.
+func (e *Executor) Read(n *Node) (Value, error) {
+	v := e.Value(n)
+	if e.remote == nil {
+		return v, nil
+	}
+	return e.remote.machine.Fetch(v)
+}
+
+// Scalar reads element i of an output.
+func (e *Executor) Scalar(n *Node, i int) (float64, error) {
+	v, err := e.Read(n)
+	if err != nil {
+		return 0, err
+	}
+	return v.At(i), nil
 }
 
 // Value returns the buffer of an input or an output. Outputs hold their results until the next run.
@@ -168,6 +196,9 @@ func (e *Executor) RunAll() (err error) {
 			err = e.failed(at, r)
 		}
 	}()
+	if e.remote != nil {
+		return e.remote.run(e, &at)
+	}
 	for at = range e.calls {
 		e.step(at)
 	}
@@ -242,6 +273,9 @@ func (e *Executor) Reset() { clear(e.spent) }
 func (e *Executor) Close() error {
 	if e.calls == nil {
 		return errors.New("autograd: executor closed twice")
+	}
+	if e.remote != nil {
+		e.remote.close()
 	}
 	e.calls, e.arena, e.values = nil, nil, nil
 	return nil

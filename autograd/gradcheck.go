@@ -31,7 +31,7 @@ func GradientCheck(t check.T, values map[string]Value, wrt []string, build func(
 	}
 	cores := cpu.New(1)
 	defer cores.Close()
-	e := NewExecutor(plan, cores)
+	e := NewExecutor(plan, OnCPU(cores))
 	e.Poison = true
 	for name, v := range values {
 		if n := g.inputs[name]; n != nil {

@@ -51,9 +51,13 @@ const (
 	Data
 	// State lives across runs and is advanced in place by exactly one operation.
 	State
+	// Accumulator is state that is float32 on every machine: it adds up many small steps.
+	Accumulator
 )
 
-func (r Role) String() string { return [...]string{"computed", "parameter", "data", "state"}[r] }
+func (r Role) String() string {
+	return [...]string{"computed", "parameter", "data", "state", "accumulator"}[r]
+}
 
 // Graph is an expression graph under construction.
 type Graph struct {

@@ -162,7 +162,7 @@ func TestExecutorErrors(t *testing.T) {
 	}
 	c := cpu.New(1)
 	defer c.Close()
-	e := NewExecutor(p, c)
+	e := NewExecutor(p, OnCPU(c))
 	fails := func(want string, err error) {
 		t.Helper()
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -2,8 +2,8 @@ package autograd
 
 import "slices"
 
-// align keeps every value on its own cache lines.
-const align = 64
+// align keeps every value on its own cache lines, and on a device on its own 16-byte vectors and memory segments.
+const align = 256
 
 // layOut gives every storage that is not bound an offset, so that storages alive at the same time do not overlap, and
 // returns the size of the whole. It places the largest first, each at the lowest gap that holds it

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"gorgonia.org/tensor"
+
+	"github.com/gojet/gojet/kernels/device"
 )
 
 // Plan is the compiled form of chosen outputs of a graph: the operations in order and a place in memory for every
@@ -20,6 +22,12 @@ type Plan struct {
 	place    map[*Node]int // node → storage
 	storages []storage
 	arena    int64
+
+	// How values are stored depends on the machine: the bytes of an element, what a step needs while it runs, and on
+	// a device the types.
+	width   func(*Node) int
+	scratch func(step) int64
+	stored  map[*Node]device.Type
 }
 
 type step struct {
@@ -60,6 +68,8 @@ func Compile(g *Graph, outputs ...*Node) (*Plan, error) {
 	if err := p.checkState(); err != nil {
 		return nil, err
 	}
+	p.width = func(n *Node) int { return dtypeSize(n.Dtype()) }
+	p.scratch = p.hostScratch
 	p.assign()
 	p.arena = layOut(p.storages)
 	return p, nil
@@ -121,7 +131,7 @@ func (p *Plan) checkState() error {
 		if by, ok := advancedBy[n]; ok && readers[n] > 1 {
 			return fmt.Errorf("autograd: state %s is advanced by %s and has %d readers, want 1", n.Name(), by, readers[n])
 		}
-		if p.graph.roles[n] == State && advancedBy[n] == "" {
+		if p.graph.roles[n] >= State && advancedBy[n] == "" {
 			return fmt.Errorf("autograd: state %s is advanced by no operation", n.Name())
 		}
 	}
@@ -165,17 +175,22 @@ func (p *Plan) assign() {
 	}
 }
 
-// scratchFor reserves what the operation of step i needs while it runs. References in float64 need nothing.
-func (p *Plan) scratchFor(i int, st step) int {
+// hostScratch is what an operation needs on the CPU, in bytes. References in float64 need nothing.
+func (p *Plan) hostScratch(st step) int64 {
 	s, ok := st.op.(Scratcher)
 	if !ok || p.graph.float == tensor.Float64 {
+		return 0
+	}
+	return 4 * int64(s.Scratch(shapes(st.in)))
+}
+
+// scratchFor reserves what the operation of step i needs while it runs.
+func (p *Plan) scratchFor(i int, st step) int {
+	bytes := p.scratch(st)
+	if bytes == 0 {
 		return -1
 	}
-	n := s.Scratch(shapes(st.in))
-	if n == 0 {
-		return -1
-	}
-	p.storages = append(p.storages, storage{bytes: 4 * int64(n), from: i, to: i})
+	p.storages = append(p.storages, storage{bytes: bytes, from: i, to: i})
 	return len(p.storages) - 1
 }
 
@@ -188,7 +203,7 @@ func shapes(nodes []*Node) []Shape {
 }
 
 func (p *Plan) newStorage(n *Node, s storage) {
-	s.bytes = int64(size(n.Shape())) * int64(dtypeSize(n.Dtype()))
+	s.bytes = int64(size(n.Shape())) * int64(p.width(n))
 	s.nodes = []*Node{n}
 	p.place[n] = len(p.storages)
 	p.storages = append(p.storages, s)
@@ -205,7 +220,7 @@ func (p *Plan) takeover(i int, st step, last map[*Node]int) map[int]int {
 		return nil
 	}
 	s := p.place[st.in[in]]
-	if p.storages[s].bound || !sameSize(st.out[out], st.in[in]) {
+	if p.storages[s].bound || !p.sameSize(st.out[out], st.in[in]) {
 		return nil
 	}
 	for _, n := range p.storages[s].nodes {
@@ -222,7 +237,9 @@ func (p *Plan) takeover(i int, st step, last map[*Node]int) map[int]int {
 	return map[int]int{out: s}
 }
 
-func sameSize(a, b *Node) bool { return size(a.Shape()) == size(b.Shape()) && a.Dtype() == b.Dtype() }
+func (p *Plan) sameSize(a, b *Node) bool {
+	return size(a.Shape()) == size(b.Shape()) && a.Dtype() == b.Dtype() && p.stored[a] == p.stored[b]
+}
 
 func dtypeSize(dt tensor.Dtype) int { return int(dt.Size()) }
 
@@ -243,7 +260,7 @@ func (p *Plan) Memory() Memory {
 			m.Unshared += s.bytes
 		case p.graph.roles[s.nodes[0]] == Parameter:
 			m.Parameters += s.bytes
-		case p.graph.roles[s.nodes[0]] == State:
+		case p.graph.roles[s.nodes[0]] >= State:
 			m.State += s.bytes
 		default:
 			m.Data += s.bytes

@@ -114,7 +114,7 @@ func (m *tiny) run(t *testing.T, outputs ...*Node) [][]float32 {
 	}
 	c := cpu.New(2)
 	defer c.Close()
-	e := NewExecutor(p, c)
+	e := NewExecutor(p, OnCPU(c))
 	e.Poison = true
 	m.bind(t, e)
 	for range 2 {
@@ -223,7 +223,7 @@ func TestRunsAreAlike(t *testing.T) {
 		}
 		c := cpu.New(threads)
 		defer c.Close()
-		e := NewExecutor(p, c)
+		e := NewExecutor(p, OnCPU(c))
 		m.bind(t, e)
 		for range 20 {
 			if err := e.RunAll(); err != nil {

@@ -7,19 +7,24 @@ import (
 	"gorgonia.org/tensor"
 
 	"github.com/gojet/gojet/bf16"
+	"github.com/gojet/gojet/kernels/device"
 )
 
 // Shape is the size of each dimension; a scalar has none.
 type Shape = tensor.Shape
 
 // Value is a flat, row-major buffer with its shape. One of the slices is set. A graph's float nodes are all
-// float32 or all float64; bfloat16 is a way to store a parameter that the graph sees as float32.
+// float32 or all float64; bfloat16 is a way to store a parameter that the graph sees as float32. A value in the memory
+// of a device has Dev instead of a slice.
 type Value struct {
 	Shape Shape
 	F32   []float32
 	F64   []float64
 	I32   []int32
 	BF16  []bf16.BF16
+	Dev   device.Tensor
+	// Master is the float32 original of a bfloat16 parameter on a device that learns.
+	Master device.Tensor
 }
 
 // Float32s is a Value over data.
@@ -35,14 +40,16 @@ func Int32s(data []int32, shape ...int) Value { return Value{Shape: shape, I32: 
 func BF16s(data []bf16.BF16, shape ...int) Value { return Value{Shape: shape, BF16: data} }
 
 // Len returns the number of elements held.
-func (v Value) Len() int { return len(v.F32) + len(v.F64) + len(v.I32) + len(v.BF16) }
+func (v Value) Len() int { return len(v.F32) + len(v.F64) + len(v.I32) + len(v.BF16) + v.Dev.Len }
 
 // None reports a result that nobody asked for.
-func (v Value) None() bool { return v.F32 == nil && v.F64 == nil && v.I32 == nil && v.BF16 == nil }
+func (v Value) None() bool {
+	return v.F32 == nil && v.F64 == nil && v.I32 == nil && v.BF16 == nil && v.Dev.None()
+}
 
 // Bytes returns the memory of the elements.
 func (v Value) Bytes() int64 {
-	return 4*int64(len(v.F32)+len(v.I32)) + 8*int64(len(v.F64)) + 2*int64(len(v.BF16))
+	return 4*int64(len(v.F32)+len(v.I32)) + 8*int64(len(v.F64)) + 2*int64(len(v.BF16)) + v.Dev.Bytes() + v.Master.Bytes()
 }
 
 func (v Value) kind() string {
@@ -55,6 +62,8 @@ func (v Value) kind() string {
 		return "int32"
 	case v.BF16 != nil:
 		return "bfloat16"
+	case !v.Dev.None():
+		return v.Dev.Type.String() + " on a device"
 	}
 	return "nothing"
 }
@@ -70,7 +79,7 @@ func (v Value) fits(n *Node) error {
 	if kind == "bfloat16" {
 		ok = n.Dtype() == tensor.Float32
 	}
-	if want > 0 && !ok {
+	if want > 0 && !ok && v.Dev.None() {
 		return fmt.Errorf("autograd: %s holds %s, want %s", n.Name(), kind, n.Dtype())
 	}
 	return nil

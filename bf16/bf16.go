@@ -17,3 +17,21 @@ func From(x float32) BF16 {
 
 // Float32 is exact.
 func (x BF16) Float32() float32 { return math.Float32frombits(uint32(x) << 16) }
+
+// Rounded returns xs rounded to bfloat16.
+func Rounded(xs []float32) []BF16 {
+	ys := make([]BF16, len(xs))
+	for i, x := range xs {
+		ys[i] = From(x)
+	}
+	return ys
+}
+
+// Floats returns xs as float32.
+func Floats(xs []BF16) []float32 {
+	ys := make([]float32, len(xs))
+	for i, x := range xs {
+		ys[i] = x.Float32()
+	}
+	return ys
+}

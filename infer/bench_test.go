@@ -87,7 +87,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportMetric(float64(form.w.Bytes())*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
 		})
 		b.Run("decode/"+form.name, func(b *testing.B) {
-			e, err := New(d, form.w, cores, Config{Capacity: 4096, Chunk: 64})
+			e, err := New(d, form.w, autograd.OnCPU(cores), Config{Capacity: 4096, Chunk: 64})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -2,10 +2,10 @@
 package infer
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/gojet/gojet/autograd"
-	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/embedding"
 	"github.com/gojet/gojet/kernels/packed"
 	"github.com/gojet/gojet/layers"
@@ -32,8 +32,9 @@ func (c Config) Validate() error {
 // Engine continues one sequence. It is not safe for concurrent use.
 type Engine struct {
 	decoder *layers.Decoder
-	weights layers.Weights
-	cores   *cpu.Cores
+	weights layers.Weights // where the machine reads them
+	given   layers.Weights
+	machine *autograd.Machine
 	config  Config
 
 	state    map[string]autograd.Value
@@ -50,16 +51,36 @@ type program struct {
 }
 
 // New makes an engine with empty state.
-func New(d *layers.Decoder, w layers.Weights, cores *cpu.Cores, cfg Config) (*Engine, error) {
+func New(d *layers.Decoder, w layers.Weights, m *autograd.Machine, cfg Config) (*Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	cfg.Chunk = min(cfg.Chunk, cfg.Capacity)
-	e := &Engine{decoder: d, weights: w, cores: cores, config: cfg, state: map[string]autograd.Value{}, programs: map[int]*program{}}
+	e := &Engine{decoder: d, given: w, machine: m, config: cfg, state: map[string]autograd.Value{}, programs: map[int]*program{}}
+	var err error
+	if e.weights, err = w.Place(m, nil); err != nil {
+		return nil, err
+	}
 	for _, s := range d.States(cfg.Capacity) {
-		e.state[s.Name] = autograd.Float32s(make([]float32, s.Size()), append([]int{1}, s.Shape...)...)
+		if e.state[s.Name], err = m.Zeros(autograd.Float32, autograd.State, append([]int{1}, s.Shape...)...); err != nil {
+			return nil, err
+		}
 	}
 	return e, nil
+}
+
+// Close gives the memory of a device back.
+func (e *Engine) Close() error {
+	var errs []error
+	for _, p := range e.programs {
+		errs = append(errs, p.exec.Close())
+	}
+	for _, v := range e.state {
+		e.machine.Free(v)
+	}
+	e.weights.Release(e.machine, e.given)
+	e.programs, e.state = nil, nil
+	return errors.Join(errs...)
 }
 
 // Vocab returns how many logits a token has.
@@ -80,7 +101,7 @@ func (e *Engine) StateBytes() int64 {
 // Reset forgets the sequence.
 func (e *Engine) Reset() {
 	for _, v := range e.state {
-		clear(v.F32)
+		e.machine.Clear(v)
 	}
 	e.consumed = 0
 }
@@ -138,7 +159,8 @@ func (e *Engine) run(ids []int32) ([]float32, error) {
 	if err := p.exec.RunAll(); err != nil {
 		return nil, err
 	}
-	return p.exec.Value(p.logits).F32, nil
+	logits, err := p.exec.Read(p.logits)
+	return logits.F32, err
 }
 
 func (e *Engine) compile(size int) (*program, error) {
@@ -153,7 +175,7 @@ func (e *Engine) compile(size int) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &program{exec: autograd.NewExecutor(plan, e.cores), logits: logits, ids: make([]int32, size), seq: make([]int32, 6)}
+	p := &program{exec: autograd.NewExecutor(plan, e.machine), logits: logits, ids: make([]int32, size), seq: make([]int32, 6)}
 	if err := e.weights.Bind(p.exec, g, ""); err != nil {
 		return nil, err
 	}

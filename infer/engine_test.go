@@ -54,7 +54,7 @@ func engine(t testing.TB, d *layers.Decoder, w layers.Weights, cfg Config) *Engi
 	t.Helper()
 	cores := cpu.New(2)
 	t.Cleanup(cores.Close)
-	e, err := New(d, w, cores, cfg)
+	e, err := New(d, w, autograd.OnCPU(cores), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func whole(t *testing.T, d *layers.Decoder, w layers.Weights, ids []int32) []flo
 	}
 	cores := cpu.New(2)
 	t.Cleanup(cores.Close)
-	x := autograd.NewExecutor(plan, cores)
+	x := autograd.NewExecutor(plan, autograd.OnCPU(cores))
 	if err := w.Bind(x, g, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestThreads(t *testing.T) {
 	var want []float32
 	for threads := 1; threads <= 3; threads++ {
 		cores := cpu.New(threads)
-		e, err := New(d, w, cores, Config{Capacity: 100, Chunk: 33, AllLogits: true})
+		e, err := New(d, w, autograd.OnCPU(cores), Config{Capacity: 100, Chunk: 33, AllLogits: true})
 		if err != nil {
 			t.Fatal(err)
 		}

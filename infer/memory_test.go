@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/checkpoints"
 	"github.com/gojet/gojet/infer/sampling"
 	"github.com/gojet/gojet/kernels/cpu"
@@ -76,7 +77,7 @@ func generateAndReport(t *testing.T, dir string) {
 	load := time.Since(start)
 	cores := cpu.New(0)
 	defer cores.Close()
-	e, err := New(d, w, cores, Config{Capacity: 128, Chunk: 32})
+	e, err := New(d, w, autograd.OnCPU(cores), Config{Capacity: 128, Chunk: 32})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func ExampleMixer() {
 	}
 	cores := cpu.New(0)
 	defer cores.Close()
-	e := autograd.NewExecutor(plan, cores)
+	e := autograd.NewExecutor(plan, autograd.OnCPU(cores))
 	for node, v := range values {
 		if err := e.Bind(node, v); err != nil {
 			fmt.Println(err)

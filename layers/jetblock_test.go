@@ -81,7 +81,7 @@ func executor(t *testing.T, g *autograd.Graph, values map[*autograd.Node]autogra
 	}
 	c := cpu.New(2)
 	t.Cleanup(c.Close)
-	e := autograd.NewExecutor(p, c)
+	e := autograd.NewExecutor(p, autograd.OnCPU(c))
 	e.Poison = true
 	for n, v := range values {
 		if err := e.Bind(n, v); err != nil {

@@ -76,11 +76,7 @@ func (w Weights) Half() Weights {
 			h[name] = v
 			continue
 		}
-		b := make([]bf16.BF16, len(v.F32))
-		for i, x := range v.F32 {
-			b[i] = bf16.From(x)
-		}
-		h[name] = autograd.BF16s(b, v.Shape...)
+		h[name] = autograd.BF16s(bf16.Rounded(v.F32), v.Shape...)
 	}
 	return h
 }
@@ -103,6 +99,32 @@ func (w Weights) In(p autograd.Precision) Weights {
 		c[name] = d
 	}
 	return c
+}
+
+// Place returns the weights where m's executors read them: themselves on the CPU, copies on a device. learns says which
+// are trained and keep their full precision beside; nil is none.
+func (w Weights) Place(m *autograd.Machine, learns func(name string) bool) (Weights, error) {
+	if m.Device == nil {
+		return w, nil
+	}
+	placed := Weights{}
+	for name, v := range w {
+		p, err := m.Place(autograd.Parameter, v, learns != nil && learns(name))
+		if err != nil {
+			return nil, fmt.Errorf("layers: placing %s: %w", name, err)
+		}
+		placed[name] = p
+	}
+	return placed, nil
+}
+
+// Release gives back the memory of weights that were placed from original.
+func (w Weights) Release(m *autograd.Machine, original Weights) {
+	for name, v := range w {
+		if original[name].Dev != v.Dev {
+			m.Free(v)
+		}
+	}
 }
 
 // Bytes returns the memory that the weights take.

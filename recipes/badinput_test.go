@@ -120,8 +120,8 @@ func TestBadInput(t *testing.T) {
 
 		{"no name", "name: small\n", "", "small.yaml:1: name is missing"},
 		{"name", "name: small", "name: a/b", `small.yaml:1: name is "a/b", want letters`},
-		{"device", "name: small", "name: small\ndevice: cuda", "small.yaml:2: device is cuda, but this build has no GPU support, want cpu or auto"},
-		{"other device", "name: small", "name: small\ndevice: tpu", `small.yaml:2: device is "tpu", want cpu or auto`},
+		{"device", "name: small", "name: small\ndevice: cuda", "small.yaml:2: device is cuda, but this build has no GPU support ('make gpu' builds one that has), want cpu or auto"},
+		{"other device", "name: small", "name: small\ndevice: tpu", `small.yaml:2: device is "tpu", want cpu, cuda or auto`},
 		{"threads", "name: small", "name: small\nthreads: -1", "small.yaml:2: threads is -1, want 1 to 1024, or 0 for all cores"},
 		{"plot", "name: small", "name: small\nlog: {plot: jpg}", `small.yaml:2: log.plot is "jpg", want svg, png or none`},
 		{"wandb", "name: small", "name: small\nlog: {wandb: {mode: on}}", `small.yaml:2: log.wandb.mode is on, want a string`},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/checkpoints/run"
 	"github.com/gojet/gojet/datasets"
 	"github.com/gojet/gojet/infer/sampling"
@@ -23,7 +24,7 @@ type Recipe struct {
 	Output string `yaml:"output"`
 	// Seed of fresh weights; of the data too, unless data.seed says otherwise.
 	Seed uint64 `yaml:"seed"`
-	// Device is cpu, or auto for the best that this build can use.
+	// Device is cpu, cuda, or auto for a GPU where this build and the machine have one.
 	Device string `yaml:"device"`
 	// Threads is the number of cores to use, 0 for all.
 	Threads int `yaml:"threads"`
@@ -81,8 +82,9 @@ func (s Samples) Sampling(seed uint64) sampling.Config {
 
 // Devices, plots and modes that a recipe may name.
 const (
-	CPU  = "cpu"
-	Auto = "auto"
+	CPU  = autograd.CPU
+	CUDA = autograd.CUDA
+	Auto = autograd.Auto
 
 	SVG    = "svg"
 	PNG    = "png"

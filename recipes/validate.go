@@ -12,6 +12,7 @@ import (
 
 	"github.com/gojet/gojet/checkpoints"
 	"github.com/gojet/gojet/datasets/source"
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/recipes/schema"
 	"github.com/gojet/gojet/train"
 	"github.com/gojet/gojet/train/tracking"
@@ -87,10 +88,10 @@ func (c *checker) run() {
 	} else if !regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$`).MatchString(c.Name) {
 		c.report(nil, "name is %q, %s", c.Name, wantName)
 	}
-	if c.Device == "cuda" || c.Device == "gpu" {
-		c.report(nil, "device is %s, but this build has no GPU support, want %s or %s", c.Device, CPU, Auto)
+	if c.Device == CUDA && !device.Built {
+		c.report(nil, "device is %s, but this build has no GPU support ('make gpu' builds one that has), want %s or %s", c.Device, CPU, Auto)
 	} else {
-		c.oneOf(nil, "device", c.Device, CPU, Auto)
+		c.oneOf(nil, "device", c.Device, CPU, CUDA, Auto)
 	}
 	if c.Threads < 0 || c.Threads > 1024 {
 		c.report(nil, "threads is %d, want 1 to 1024, or 0 for all cores", c.Threads)

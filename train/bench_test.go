@@ -3,6 +3,7 @@ package train
 import (
 	"testing"
 
+	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/kernels/cpu"
 )
 
@@ -19,7 +20,7 @@ func BenchmarkStep(b *testing.B) {
 			s.Rows, s.Length = c.rows, c.length
 			cores := cpu.New(2)
 			defer cores.Close()
-			l, err := newLearner(s, smallNet(b, "jet", "attn", "jet"), nil, cores, 2*c.rows, nil)
+			l, err := newLearner(s, smallNet(b, "jet", "attn", "jet"), nil, autograd.OnCPU(cores), 2*c.rows, nil)
 			if err != nil {
 				b.Fatal(err)
 			}

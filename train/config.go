@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path"
+	"slices"
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/layers"
@@ -107,8 +108,9 @@ type Stage struct {
 	Length     int `yaml:"length"`     // tokens of a row
 	Rows       int `yaml:"rows"`       // of a micro-batch
 	Accumulate int `yaml:"accumulate"` // micro-batches of an optimiser step
-	// Precision of all arithmetic. float64 runs the plain references: slow, for small models whose training must be
-	// followed exactly, since AdamW amplifies the rounding of float32 from step to step.
+	// Precision of activations and matrices. auto is float32 on a CPU and bf16, with float32 master weights, on a GPU.
+	// float64 runs the plain references on the CPU: slow, for small models whose training must be followed exactly,
+	// since AdamW amplifies the rounding of float32 from step to step.
 	Precision Precision `yaml:"precision"`
 	Recompute bool      `yaml:"recompute"` // activation checkpointing: less memory, a third more time
 
@@ -126,7 +128,7 @@ func DefaultStage() Stage {
 		Optimizer: Optimizer{LR: 3e-4, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, ClipNorm: 1},
 		Schedule:  Schedule{Kind: Cosine},
 		Loss:      Loss{Temperature: 1},
-		Precision: Float32, Length: 512, Rows: 4, Accumulate: 1, EvalBatches: 8, MaxSkipped: 10,
+		Precision: Auto, Length: 512, Rows: 4, Accumulate: 1, EvalBatches: 8, MaxSkipped: 10,
 	}
 }
 
@@ -150,8 +152,8 @@ func (s Stage) Validate() error {
 	if s.Name == "" || s.Model == "" {
 		return fmt.Errorf("name is %q and model %q, want both", s.Name, s.Model)
 	}
-	if s.Precision != Float32 && s.Precision != Float64 {
-		return fmt.Errorf("precision is %q, want float32 or float64", s.Precision)
+	if !slices.Contains([]Precision{Auto, Float32, BF16, Float64}, s.Precision) {
+		return fmt.Errorf("precision is %q, want %s, %s, %s or %s", s.Precision, Auto, Float32, BF16, Float64)
 	}
 	if s.Loss.NeedsTeacher() != (s.Teacher != "") {
 		return fmt.Errorf("teacher is %q: kl and hidden losses need one, and nothing else does", s.Teacher)
@@ -175,11 +177,13 @@ func (s Stage) Validate() error {
 	return nil
 }
 
-// Precision is the type of weights, activations and optimiser state.
+// Precision is the type of weights and activations.
 type Precision string
 
 // Precisions.
 const (
+	Auto    Precision = "auto"
+	BF16    Precision = "bf16"
 	Float32 Precision = "float32"
 	Float64 Precision = "float64"
 )

@@ -17,7 +17,7 @@ type Cost struct {
 
 // Cost returns what the stage takes. It needs a Probe or a Run before it.
 func (t *Trainer) Cost() Cost {
-	c := Cost{Weights: t.Student.Weights.Bytes(), Activations: t.learner.micro.exec.Memory().Arena}
+	c := Cost{Weights: t.placed.student.Weights.Bytes(), Activations: t.learner.micro.exec.Memory().Arena}
 	for _, p := range t.Student.Decoder.Params() {
 		if t.learner.moments[p.Name] != nil {
 			c.Trained += int64(p.Size())
@@ -26,7 +26,7 @@ func (t *Trainer) Cost() Cost {
 		}
 	}
 	if t.Teacher != nil {
-		c.Teacher = t.Teacher.Weights.Bytes()
+		c.Teacher = t.placed.teacher.Weights.Bytes()
 	}
 	for _, m := range t.learner.moments {
 		c.Optimizer += m.m.Bytes() + m.v.Bytes()

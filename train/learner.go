@@ -1,11 +1,11 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
 	"github.com/gojet/gojet/autograd"
-	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/linearloss"
 	"github.com/gojet/gojet/kernels/packed"
 	"github.com/gojet/gojet/layers"
@@ -50,37 +50,51 @@ type learner struct {
 	config  autograd.Value // learning rate and step
 	moments map[string]*moments
 	sums    layers.Weights // gradients over micro-batches, where there are several
+	machine *autograd.Machine
 }
 
 // moments are AdamW's two running means of one weight.
 type moments struct{ m, v autograd.Value }
 
 // newLearner compiles a stage for micro-batches of at most docs documents. moments continue an earlier run, or are nil.
-func newLearner(s Stage, student Net, teacher *Net, cores *cpu.Cores, docs int, state map[string]*moments) (*learner, error) {
-	l := &learner{stage: s, config: autograd.Zeros(s.Precision.graph(), 2), moments: state, sums: layers.Weights{}}
+func newLearner(s Stage, student Net, teacher *Net, m *autograd.Machine, docs int, state map[string]*moments) (*learner, error) {
+	l := &learner{stage: s, machine: m, config: autograd.Zeros(s.Precision.graph(), 2), moments: state, sums: layers.Weights{}}
 	if l.moments == nil {
 		l.moments = map[string]*moments{}
 	}
+	zeros := func(p layers.Param) (autograd.Value, error) {
+		return m.Zeros(s.Precision.graph(), autograd.Accumulator, p.Shape...)
+	}
 	var learns []layers.Param
+	var err error
 	for _, p := range student.Decoder.Params() {
-		if s.Learns(p.Name) {
-			learns = append(learns, p)
-			if l.moments[p.Name] == nil {
-				l.moments[p.Name] = &moments{m: autograd.Zeros(s.Precision.graph(), p.Shape...), v: autograd.Zeros(s.Precision.graph(), p.Shape...)}
+		if !s.Learns(p.Name) {
+			continue
+		}
+		learns = append(learns, p)
+		if l.moments[p.Name] == nil {
+			var two moments
+			if two.m, err = zeros(p); err != nil {
+				return nil, err
 			}
-			if s.Accumulate > 1 {
-				l.sums[p.Name] = autograd.Zeros(s.Precision.graph(), p.Shape...)
+			if two.v, err = zeros(p); err != nil {
+				return nil, err
+			}
+			l.moments[p.Name] = &two
+		}
+		if s.Accumulate > 1 {
+			if l.sums[p.Name], err = zeros(p); err != nil {
+				return nil, err
 			}
 		}
 	}
 	if len(learns) == 0 {
 		return nil, fmt.Errorf("train: stage %s: no weight matches train %q without freeze %q", s.Name, s.Train, s.Freeze)
 	}
-	var err error
-	if l.micro, err = newPass(s, student, teacher, cores, docs, learns, l.sums); err != nil {
+	if l.micro, err = newPass(s, student, teacher, m, docs, learns, l.sums); err != nil {
 		return nil, err
 	}
-	return l, l.compileUpdate(student, learns, cores)
+	return l, l.compileUpdate(student, learns)
 }
 
 // fits reports optimiser state that is not that of the weights that learn.
@@ -97,7 +111,7 @@ func (l *learner) fits(saved []Moments) error {
 }
 
 // compileUpdate plans the optimiser over all weights that learn.
-func (l *learner) compileUpdate(student Net, learns []layers.Param, cores *cpu.Cores) error {
+func (l *learner) compileUpdate(student Net, learns []layers.Param) error {
 	g := autograd.NewGraph(l.stage.Precision.graph())
 	o := l.stage.Optimizer
 	settings := g.Input("settings", autograd.Data, 2)
@@ -115,8 +129,8 @@ func (l *learner) compileUpdate(student Net, learns []layers.Param, cores *cpu.C
 	outs := []*autograd.Node{l.clip}
 	for i, p := range learns {
 		w := input(p.Name, autograd.Parameter, p, student.Weights[p.Name])
-		m := input("m of "+p.Name, autograd.State, p, l.moments[p.Name].m)
-		v := input("v of "+p.Name, autograd.State, p, l.moments[p.Name].v)
+		m := input("m of "+p.Name, autograd.Accumulator, p, l.moments[p.Name].m)
+		v := input("v of "+p.Name, autograd.Accumulator, p, l.moments[p.Name].v)
 		cfg := autograd.AdamWConfig{Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: o.Eps}
 		if p.Decay {
 			cfg.WeightDecay = o.WeightDecay
@@ -128,7 +142,7 @@ func (l *learner) compileUpdate(student Net, learns []layers.Param, cores *cpu.C
 	if err != nil {
 		return err
 	}
-	l.update = autograd.NewExecutor(plan, cores)
+	l.update = autograd.NewExecutor(plan, l.machine)
 	for n, v := range values {
 		if err := l.update.Bind(n, v); err != nil {
 			return err
@@ -146,25 +160,46 @@ func (l *learner) step(step, applied int, batches []Batch) (Report, error) {
 		total += l.micro.counts(b)
 	}
 	for _, s := range l.sums {
-		s.Clear()
+		l.machine.Clear(s)
 	}
+	l.config.Set(0, r.LR)
+	l.config.Set(1, float64(applied+1))
 	var sum tally
-	for _, b := range batches {
-		t, err := l.micro.run(b, total)
+	for k, b := range batches {
+		if err := l.micro.start(b, total); err != nil {
+			return r, err
+		}
+		if k == len(batches)-1 { // queued before anything is read, so that a device goes from one to the other
+			if err := l.update.RunAll(); err != nil {
+				return r, err
+			}
+		}
+		t, err := l.micro.tell()
 		if err != nil {
 			return r, err
 		}
 		sum.add(t)
 	}
 	sum.report(l.stage.Loss, &r)
-	l.config.Set(0, r.LR)
-	l.config.Set(1, float64(applied+1))
-	if err := l.update.RunAll(); err != nil {
+	stepped, err := l.update.Scalar(l.stepped, 0)
+	if err != nil {
 		return r, err
 	}
-	r.GradNorm = l.update.Value(l.clip).At(0)
-	r.Skipped = l.update.Value(l.stepped).At(0) == 0
-	return r, nil
+	r.Skipped = stepped == 0
+	r.GradNorm, err = l.update.Scalar(l.clip, 0)
+	return r, err
+}
+
+// close gives the memory of a device back.
+func (l *learner) close() error {
+	for _, two := range l.moments {
+		l.machine.Free(two.m)
+		l.machine.Free(two.v)
+	}
+	for _, s := range l.sums {
+		l.machine.Free(s)
+	}
+	return errors.Join(l.micro.exec.Close(), l.update.Close())
 }
 
 // tally adds up the terms of a loss, each weighted by the tokens it is a mean of.

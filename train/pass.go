@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/gojet/gojet/autograd"
-	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/linearloss"
 	"github.com/gojet/gojet/layers"
 )
@@ -26,7 +25,7 @@ type pass struct {
 // newPass compiles the objective of a stage for micro-batches of Rows·Length tokens in at most docs documents, with
 // gradients for learns; none of them makes an evaluation. Where sums holds a buffer for a weight, its gradient is added
 // there.
-func newPass(s Stage, student Net, teacher *Net, cores *cpu.Cores, docs int, learns []layers.Param, sums layers.Weights) (*pass, error) {
+func newPass(s Stage, student Net, teacher *Net, m *autograd.Machine, docs int, learns []layers.Param, sums layers.Weights) (*pass, error) {
 	n := s.Rows * s.Length
 	p := &pass{stage: s, docs: docs, ids: make([]int32, n), labels: make([]int32, n), distill: make([]int32, n), seq: make([]int32, 3*(docs+1)), scale: autograd.Zeros(s.Precision.graph())}
 	g := autograd.NewGraph(s.Precision.graph())
@@ -52,7 +51,7 @@ func newPass(s Stage, student Net, teacher *Net, cores *cpu.Cores, docs int, lea
 	if err != nil {
 		return nil, err
 	}
-	p.exec = autograd.NewExecutor(plan, cores)
+	p.exec = autograd.NewExecutor(plan, m)
 	for node, v := range values {
 		if err := p.exec.Bind(node, v); err != nil {
 			return nil, err
@@ -115,7 +114,7 @@ func (p *pass) backward(g *autograd.Graph, total, scale *autograd.Node, learns [
 	grads := g.BackwardFrom([]*autograd.Node{total}, []*autograd.Node{scale}, wrt, cfg)
 	var outs []*autograd.Node
 	for i, l := range learns {
-		sum := g.Input("sum of "+l.Name, autograd.State, l.Shape...)
+		sum := g.Input("sum of "+l.Name, autograd.Accumulator, l.Shape...)
 		values[sum] = sums[l.Name]
 		outs = append(outs, g.Accumulate(sum, grads[i]))
 	}
@@ -146,10 +145,18 @@ func (p *pass) counts(b Batch) int {
 	return n
 }
 
-// run computes one micro-batch; of is how many tokens count in the whole step.
+// run computes one micro-batch and tells its losses; of is how many tokens count in the whole step.
 func (p *pass) run(b Batch, of int) (tally, error) {
+	if err := p.start(b, of); err != nil {
+		return tally{}, err
+	}
+	return p.tell()
+}
+
+// start runs one micro-batch, or on a device queues it.
+func (p *pass) start(b Batch, of int) error {
 	if len(b.IDs) != len(p.ids) || len(b.Labels) != len(p.labels) || len(b.Cu)-1 > p.docs {
-		return tally{}, fmt.Errorf("train: a batch of %d tokens, %d labels and %d documents, want %d, %d and at most %d",
+		return fmt.Errorf("train: a batch of %d tokens, %d labels and %d documents, want %d, %d and at most %d",
 			len(b.IDs), len(b.Labels), len(b.Cu)-1, len(p.ids), len(p.labels), p.docs)
 	}
 	copy(p.ids, b.IDs)
@@ -157,27 +164,33 @@ func (p *pass) run(b Batch, of int) (tally, error) {
 	distillLabels(p.distill, b)
 	autograd.SetSequences(p.seq, sequencesOf(b))
 	p.scale.Set(0, float64(p.counts(b))/float64(max(of, 1)))
-	if err := p.exec.RunAll(); err != nil {
-		return tally{}, err
-	}
+	return p.exec.RunAll()
+}
+
+// tell reads the losses of the micro-batch that was started last.
+func (p *pass) tell() (tally, error) {
 	var t tally
+	var failed error
+	read := func(n *autograd.Node, i int) float64 {
+		x, err := p.exec.Scalar(n, i)
+		if err != nil {
+			failed = err
+		}
+		return x
+	}
 	if p.ce.Value != nil {
-		c := p.exec.Value(p.ce.Counts)
-		t.ce, t.ceTokens, t.agree = p.read(p.ce.Value)/p.stage.Loss.CrossEntropy, c.At(0), c.At(1)
+		t.ce, t.ceTokens, t.agree = read(p.ce.Value, 0)/p.stage.Loss.CrossEntropy, read(p.ce.Counts, 0), read(p.ce.Counts, 1)
 	}
 	if p.kl.Value != nil {
-		c := p.exec.Value(p.kl.Counts)
-		t.kl, t.tokens, t.agree = p.read(p.kl.Value)/p.stage.Loss.KL, c.At(0), c.At(1)
+		t.kl, t.tokens, t.agree = read(p.kl.Value, 0)/p.stage.Loss.KL, read(p.kl.Counts, 0), read(p.kl.Counts, 1)
 	}
 	if p.hidden != nil {
-		t.hidden = p.read(p.hidden) / p.stage.Loss.Hidden
+		t.hidden = read(p.hidden, 0) / p.stage.Loss.Hidden
 		for _, l := range p.distill {
 			if p.kl.Value == nil && l != linearloss.Ignore {
 				t.tokens++
 			}
 		}
 	}
-	return t, nil
+	return t, failed
 }
-
-func (p *pass) read(n *autograd.Node) float64 { return p.exec.Value(n).At(0) }

@@ -83,7 +83,7 @@ func TestReferenceDistillation(t *testing.T) {
 			}
 			cores := cpu.New(2)
 			defer cores.Close()
-			l, err := newLearner(s, student, &teacher, cores, s.Rows, nil)
+			l, err := newLearner(s, student, &teacher, autograd.OnCPU(cores), s.Rows, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,7 +7,7 @@ import (
 	"math"
 
 	"github.com/gojet/gojet/autograd"
-	"github.com/gojet/gojet/kernels/cpu"
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/kernels/gradnorm"
 	"github.com/gojet/gojet/layers"
 )
@@ -68,9 +68,10 @@ type Evaluation struct {
 
 // Hooks are what a run does around the steps of a stage. Each may be nil.
 type Hooks struct {
-	Step   func(Progress, Report) error
-	Eval   func(Progress, Evaluation) error
-	Sample func(context.Context, Progress, Net) error
+	Step func(Progress, Report) error
+	Eval func(Progress, Evaluation) error
+	// Sample gets the student placed on the machine that goes with it.
+	Sample func(context.Context, Progress, Net, *autograd.Machine) error
 	Save   func(Snapshot) error
 }
 
@@ -81,11 +82,89 @@ type Trainer struct {
 	Teacher *Net // nil unless the loss needs one
 	Data    Data
 	HeldOut Data // nil for no evaluation
-	Cores   *cpu.Cores
+	Machine *autograd.Machine
 	Hooks   Hooks
 
 	learner *learner
 	eval    *pass
+	placed  *placed
+}
+
+// placed is the student and its teacher where the machine reads them.
+type placed struct {
+	student Net
+	teacher *Net
+}
+
+// machine is what the stage runs on: references in float64 are the CPU's.
+func (t *Trainer) machine() *autograd.Machine {
+	switch t.Stage.Precision {
+	case Float64:
+		return autograd.OnCPU(t.Machine.Cores)
+	case Float32:
+		return t.Machine.With(device.Float32)
+	}
+	return t.Machine.With(device.BF16)
+}
+
+// nets places the models when they are first needed.
+func (t *Trainer) nets() (*placed, error) {
+	if t.placed != nil {
+		return t.placed, nil
+	}
+	if t.Stage.Precision == BF16 && t.Machine.Device == nil {
+		return nil, fmt.Errorf("train: stage %s: precision %s needs a GPU, want %s or %s on a CPU", t.Stage.Name, BF16, Auto, Float32)
+	}
+	p := &placed{student: t.Student}
+	var err error
+	if p.student.Weights, err = t.Student.Weights.Place(t.machine(), t.Stage.Learns); err != nil {
+		return nil, err
+	}
+	if t.Teacher != nil {
+		p.teacher = &Net{Decoder: t.Teacher.Decoder}
+		if p.teacher.Weights, err = t.Teacher.Weights.Place(t.machine(), nil); err != nil {
+			return nil, err
+		}
+	}
+	t.placed = p
+	return p, nil
+}
+
+// pull brings the weights that learn back to the student.
+func (t *Trainer) pull() error {
+	if t.machine().Device == nil {
+		return nil
+	}
+	for name, v := range t.placed.student.Weights {
+		if !t.Stage.Learns(name) {
+			continue
+		}
+		h, err := t.machine().Fetch(v)
+		if err != nil {
+			return err
+		}
+		copy(t.Student.Weights[name].F32, h.F32)
+	}
+	return nil
+}
+
+// Close gives the memory of a device back. The student has what the last save saw.
+func (t *Trainer) Close() error {
+	var errs []error
+	if t.learner != nil {
+		errs = append(errs, t.learner.close())
+	}
+	if t.eval != nil {
+		errs = append(errs, t.eval.exec.Close())
+	}
+	if t.placed != nil {
+		t.placed.student.Weights.Release(t.machine(), t.Student.Weights)
+		if t.Teacher != nil {
+			t.placed.teacher.Weights.Release(t.machine(), t.Teacher.Weights)
+		}
+	}
+	t.learner, t.eval, t.placed = nil, nil, nil
+	return errors.Join(errs...)
 }
 
 // Run goes on from p until the stage is over, an error, or the context's end, which lets the current step finish, saves
@@ -126,19 +205,39 @@ func (t *Trainer) prepare(p Progress, saved []Moments) error {
 	if t.Stage.Precision == Float64 && p.Step > 0 && p.Step < t.Stage.Steps {
 		return fmt.Errorf("train: stage %s was left at step %d: a float64 stage cannot go on from a float32 checkpoint; start it again", t.Stage.Name, p.Step)
 	}
-	var state map[string]*moments
-	if saved != nil {
-		state = map[string]*moments{}
-		for _, m := range saved {
-			shape := t.Student.Weights[m.Name].Shape
-			state[m.Name] = &moments{m: autograd.Float32s(m.M, shape...), v: autograd.Float32s(m.V, shape...)}
-		}
+	nets, err := t.nets()
+	if err != nil {
+		return err
 	}
-	var err error
-	if t.learner, err = newLearner(t.Stage, t.Student, t.Teacher, t.Cores, t.Data.MaxDocs(), state); err != nil {
+	state, err := t.restore(saved)
+	if err != nil {
+		return err
+	}
+	if t.learner, err = newLearner(t.Stage, nets.student, nets.teacher, t.machine(), t.Data.MaxDocs(), state); err != nil {
 		return err
 	}
 	return t.learner.fits(saved)
+}
+
+// restore places the optimiser's state of an earlier run.
+func (t *Trainer) restore(saved []Moments) (map[string]*moments, error) {
+	if saved == nil {
+		return nil, nil
+	}
+	state := map[string]*moments{}
+	for _, s := range saved {
+		shape := t.Student.Weights[s.Name].Shape
+		m, err := t.machine().Place(autograd.Accumulator, autograd.Float32s(s.M, shape...), false)
+		if err != nil {
+			return nil, err
+		}
+		v, err := t.machine().Place(autograd.Accumulator, autograd.Float32s(s.V, shape...), false)
+		if err != nil {
+			return nil, err
+		}
+		state[s.Name] = &moments{m, v}
+	}
+	return state, nil
 }
 
 // step takes the next optimiser step.
@@ -182,7 +281,7 @@ func (t *Trainer) between(ctx context.Context, p *Progress) error {
 		}
 	}
 	if t.Hooks.Sample != nil && every(t.Stage.SampleEvery, p.Step) {
-		return t.Hooks.Sample(ctx, *p, t.Student)
+		return t.Hooks.Sample(ctx, *p, t.placed.student, t.machine())
 	}
 	return nil
 }
@@ -206,8 +305,11 @@ func (t *Trainer) Evaluate() (Evaluation, error) {
 		if t.Teacher != nil {
 			s.Loss.KL = 1
 		}
-		var err error
-		if t.eval, err = newPass(s, t.Student, t.Teacher, t.Cores, t.HeldOut.MaxDocs(), nil, nil); err != nil {
+		nets, err := t.nets()
+		if err != nil {
+			return Evaluation{}, err
+		}
+		if t.eval, err = newPass(s, nets.student, nets.teacher, t.machine(), t.HeldOut.MaxDocs(), nil, nil); err != nil {
 			return Evaluation{}, err
 		}
 	}
@@ -234,6 +336,9 @@ func (t *Trainer) save(p Progress) error {
 	if t.Hooks.Save == nil {
 		return nil
 	}
+	if err := t.pull(); err != nil {
+		return err
+	}
 	snap := Snapshot{Progress: p, Net: t.Student}
 	if t.Stage.Precision == Float64 { // a checkpoint is float32
 		snap.Net = t.Student.Single()
@@ -242,8 +347,16 @@ func (t *Trainer) save(p Progress) error {
 	var values [][]float32
 	for _, prm := range t.Student.Decoder.Params() {
 		names, values = append(names, prm.Name), append(values, snap.Net.Weights[prm.Name].F32)
-		if m := t.learner.moments[prm.Name]; m != nil && t.Stage.Precision == Float32 {
-			snap.Moments = append(snap.Moments, Moments{Name: prm.Name, M: m.m.F32, V: m.v.F32})
+		if two := t.learner.moments[prm.Name]; two != nil && t.Stage.Precision != Float64 {
+			m, err := t.machine().Fetch(two.m)
+			if err != nil {
+				return err
+			}
+			v, err := t.machine().Fetch(two.v)
+			if err != nil {
+				return err
+			}
+			snap.Moments = append(snap.Moments, Moments{Name: prm.Name, M: m.F32, V: v.F32})
 		}
 	}
 	if i, at := gradnorm.FirstNonFinite(values); i >= 0 {

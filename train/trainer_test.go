@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/checkpoints"
 	"github.com/gojet/gojet/kernels/check"
 	"github.com/gojet/gojet/kernels/cpu"
@@ -74,7 +75,7 @@ func newTrainer(t *testing.T, s Stage, n Net) *Trainer {
 	cores := cpu.New(2)
 	t.Cleanup(cores.Close)
 	data := counting{s.Rows, s.Length}
-	return &Trainer{Stage: s, Student: n, Data: data, HeldOut: data, Cores: cores}
+	return &Trainer{Stage: s, Student: n, Data: data, HeldOut: data, Machine: autograd.OnCPU(cores)}
 }
 
 func TestTrainingLearns(t *testing.T) {
@@ -176,7 +177,7 @@ func TestPackedLossEqualsDocumentsOneByOne(t *testing.T) {
 	s := smallStage(1)
 	cores := cpu.New(2)
 	defer cores.Close()
-	packed, err := newPass(s, net, nil, cores, 6, nil, nil)
+	packed, err := newPass(s, net, nil, autograd.OnCPU(cores), 6, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +191,7 @@ func TestPackedLossEqualsDocumentsOneByOne(t *testing.T) {
 		lo, hi := b.Cu[d], b.Cu[d+1]
 		one := s
 		one.Rows, one.Length = 1, int(hi-lo)
-		alone, err := newPass(one, net, nil, cores, 1, nil, nil)
+		alone, err := newPass(one, net, nil, autograd.OnCPU(cores), 1, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,7 +255,7 @@ func TestStepsDoNotAllocate(t *testing.T) {
 	s := smallStage(1000)
 	cores := cpu.New(2)
 	defer cores.Close()
-	l, err := newLearner(s, smallNet(t, "attn", "jet"), nil, cores, 6, nil)
+	l, err := newLearner(s, smallNet(t, "attn", "jet"), nil, autograd.OnCPU(cores), 6, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +319,7 @@ func TestStageMistakes(t *testing.T) {
 	}
 	s := smallStage(10)
 	s.Train = []string{"nothing.*"}
-	_, err := newLearner(s, smallNet(t, "attn"), nil, cpu.New(1), 1, nil)
+	_, err := newLearner(s, smallNet(t, "attn"), nil, autograd.OnCPU(cpu.New(1)), 1, nil)
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("no weight matches train %q", s.Train)) {
 		t.Errorf("got error %v", err)
 	}

@@ -29,8 +29,8 @@ type generateFlags struct {
 	chunk     int
 	ids       bool
 	ignoreEOS bool
-	threads   int
 	stats     bool
+	machineFlags
 }
 
 func newGenerate() *cobra.Command {
@@ -71,7 +71,7 @@ after --max-tokens. Without --temperature each token is the most likely one.`,
 	flags.IntVar(&f.chunk, "chunk", 256, "take the prompt in chunks of at most `N` tokens")
 	flags.BoolVar(&f.ids, "ids", false, "read and write token ids, with blanks or commas between, in place of text")
 	flags.BoolVar(&f.ignoreEOS, "ignore-eos", false, "go on after the model's end-of-text tokens")
-	flags.IntVar(&f.threads, "threads", 0, threadsUsage)
+	f.add(flags, "bf16")
 	flags.BoolVar(&f.stats, "stats", false, "write tokens per second and memory to the error stream")
 	c.MarkFlagsMutuallyExclusive("ids", "stop")
 	c.MarkFlagsMutuallyExclusive("ids", "tokenizer")
@@ -88,7 +88,7 @@ func (f *generateFlags) validate(c *cobra.Command) error {
 	if f.chunk < 1 {
 		return fmt.Errorf("--chunk is %d, want 1 or more", f.chunk)
 	}
-	return checkThreads(f.threads)
+	return f.machineFlags.validate()
 }
 
 func (f *generateFlags) promptText(c *cobra.Command, args []string) (string, error) {
@@ -112,7 +112,7 @@ func (f *generateFlags) generate(c *cobra.Command, dir, prompt string) (err erro
 	if err != nil {
 		return fmt.Errorf("--stop: %w", err)
 	}
-	m, err := openModel(dir, layers.AsStored, f.threads)
+	m, err := openModel(dir, layers.AsStored, f.machineFlags)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (f *generateFlags) generate(c *cobra.Command, dir, prompt string) (err erro
 	}
 	// Chunks of even length: the last one costs as much as the others, however short.
 	chunks := (len(r.Prompt)-1)/f.chunk + 1
-	e, err := infer.New(m.Decoder, m.weights, m.cores, infer.Config{
+	e, err := infer.New(m.Decoder, m.weights, m.machine, infer.Config{
 		Capacity: len(r.Prompt) + r.MaxTokens, Chunk: (len(r.Prompt)-1)/chunks + 1,
 	})
 	if err != nil {

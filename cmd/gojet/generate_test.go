@@ -53,7 +53,7 @@ func generateCalls(t *testing.T) []call {
 	rest := output(t, "generate", dir, "--ids", strings.Join(slices.Repeat([]string{"7"}, 60), ","))
 
 	calls := []call{
-		{name: "ids", args: ids("--threads", "1"), out: greedy},
+		{name: "ids", args: ids("--threads", "1", "--device", "cpu", "--precision", "bf16"), out: greedy},
 		{name: "chunk", args: ids("--chunk", "1"), out: greedy},
 		{name: "argument", args: text("Hi"), out: asText(t, greedy)},
 		{name: "prompt", args: text("--prompt", "Hi"), out: asText(t, greedy)},
@@ -91,7 +91,7 @@ func generateCalls(t *testing.T) []call {
 	for _, bad := range []struct{ flag, value, err string }{
 		{"max-tokens", "0", "--max-tokens is 0, want 1 or more"}, {"max-tokens", "-1", "--max-tokens is -1"},
 		{"max-tokens", "9223372036854775808", "value out of range"}, {"chunk", "0", "--chunk is 0, want 1 or more"},
-		{"threads", "-1", "--threads is -1"}, {"threads", "1000000", "--threads is 1000000"},
+		{"threads", "-1", "--threads is -1"}, {"device", "tpu", "--device is \"tpu\", want cpu, cuda or auto"}, {"precision", "fp8", "--precision is \"fp8\", want bf16 or float32"}, {"threads", "1000000", "--threads is 1000000"},
 		{"temperature", "-1", "--temperature is -1, want a finite number of 0 or more"}, {"temperature", "NaN", "--temperature is NaN"},
 		{"temperature", "Inf", "--temperature is +Inf"}, {"temperature", "hot", "invalid argument"},
 		{"top-k", "-1", "--top-k is -1"}, {"top-p", "0", "--top-p is 0"}, {"top-p", "1.5", "--top-p is 1.5, want above 0 and at most 1"},

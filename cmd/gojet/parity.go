@@ -11,13 +11,14 @@ import (
 
 	"github.com/gojet/gojet/infer/parity"
 	"github.com/gojet/gojet/kernels/check"
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/layers"
 )
 
 type parityFlags struct {
 	parity.Config
-	threads int
-	json    bool
+	machineFlags
+	json bool
 }
 
 func newParity() *cobra.Command {
@@ -30,7 +31,8 @@ func newParity() *cobra.Command {
 The file holds input_ids [B, T] and any of: logits [B, T, vocabulary]; loss, the mean cross-entropy of the next token;
 grad.NAME, its gradient with respect to each weight; greedy, rows of a prompt and its greedy continuation.
 Errors are relative, |got - expected| / |expected|. Where one exceeds its tolerance, or a greedy token differs, a last line
-names the worst and the command fails.
+names the worst and the command fails. With --precision bf16 on a GPU, most likely tokens are compared instead of the greedy
+continuation: at most 1% may differ.
 
 With --chunk the model runs from state as in generate: half of each row in chunks, the rest token by token; loss and
 gradients are then left out.`,
@@ -47,10 +49,10 @@ gradients are then left out.`,
 		},
 	}
 	flags := c.Flags()
-	flags.Float64Var(&f.Tol, "tol", check.Fixture32, "largest relative error of logits and gradients")
-	flags.Float64Var(&f.LossTol, "loss-tol", check.Loss32, "largest relative error of the loss")
+	flags.Float64Var(&f.Tol, "tol", 0, fmt.Sprintf("largest relative error of logits and gradients (default %v; on a GPU %v in float32, %v in bf16)", check.Fixture32, check.Model32, check.ModelBF16))
+	flags.Float64Var(&f.LossTol, "loss-tol", 0, fmt.Sprintf("largest relative error of the loss (default %v; on a GPU as for --tol)", check.Loss32))
 	flags.IntVar(&f.Chunk, "chunk", 0, "run from state, prefill in chunks of `N` tokens")
-	flags.IntVar(&f.threads, "threads", 0, threadsUsage)
+	f.add(flags, "float32")
 	flags.BoolVar(&f.json, "json", false, "write JSON")
 	return c
 }
@@ -64,7 +66,7 @@ func (f *parityFlags) validate(c *cobra.Command) error {
 	if c.Flags().Changed("chunk") && f.Chunk < 1 {
 		return fmt.Errorf("--chunk is %d, want 1 or more", f.Chunk)
 	}
-	return checkThreads(f.threads)
+	return f.machineFlags.validate()
 }
 
 func (f *parityFlags) run(c *cobra.Command, dir, path string) (results []parity.Result, err error) {
@@ -77,12 +79,31 @@ func (f *parityFlags) run(c *cobra.Command, dir, path string) (results []parity.
 	if f.Chunk > 0 {
 		form = layers.AsStored
 	}
-	m, err := openModel(dir, form, f.threads)
+	m, err := openModel(dir, form, f.machineFlags)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	return parity.Run(c.Context(), m.Decoder, m.weights, x, m.cores, f.Config)
+	f.complete(c, m)
+	return parity.Run(c.Context(), m.Decoder, m.weights, x, m.machine, f.Config)
+}
+
+// complete fills in the tolerances that were not given: what the machine can hold.
+func (f *parityFlags) complete(c *cobra.Command, m *model) {
+	tol, loss := check.Fixture32, check.Loss32
+	if m.machine.Device != nil {
+		tol, loss = check.Model32, check.Model32
+		if m.machine.Float == device.BF16 {
+			tol, loss = check.ModelBF16, check.ModelBF16
+			f.FirstChoices = check.FirstChoicesBF16
+		}
+	}
+	if !c.Flags().Changed("tol") {
+		f.Tol = tol
+	}
+	if !c.Flags().Changed("loss-tol") {
+		f.LossTol = loss
+	}
 }
 
 // verdict is an error that names the worst of the comparisons that fail.

@@ -29,7 +29,7 @@ func (v values) floats(name string, x []float32, shape ...int) {
 // gradients in float64, and a greedy answer. edit, if not nil, changes them first.
 func expectations(t *testing.T, dir string, edit func(values)) (path string) {
 	t.Helper()
-	m, err := openModel(dir, layers.Float32, 2)
+	m, err := openModel(dir, layers.Float32, machineFlags{device: "cpu", precision: "float32", threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func expectations(t *testing.T, dir string, edit func(values)) (path string) {
 		ids[i] = int32(i * i % m.Config.VocabSize)
 	}
 	v := values{"input_ids": idsSource("input_ids", ids, rows, length)}
-	e, err := infer.New(m.Decoder, m.weights, m.cores, infer.Config{Capacity: length, Chunk: 5, AllLogits: true})
+	e, err := infer.New(m.Decoder, m.weights, m.machine, infer.Config{Capacity: length, Chunk: 5, AllLogits: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func addGradients(t *testing.T, v values, m *model, ids []int32, rows, length in
 	for r := range rows {
 		next[(r+1)*length-1] = linearloss.Ignore
 	}
-	e := autograd.NewExecutor(plan, m.cores)
+	e := autograd.NewExecutor(plan, m.machine)
 	bind := func(n *autograd.Node, v autograd.Value) {
 		if err := e.Bind(n, v); err != nil {
 			t.Fatal(err)
@@ -146,7 +146,7 @@ func parityCalls(t *testing.T) []call {
 	off := expectations(t, dir, func(v values) { v.floats("grad."+norm, make([]float32, 8), 8) })
 	const table = "compared   values  worst relative error  tolerance  verdict  worst tensor\n"
 	return []call{
-		{name: "all", args: with(good, "--threads", "2"), parts: []string{table, "logits     8192 ", "loss       1 ", "gradients  44 ", "greedy     10 "}},
+		{name: "all", args: with(good, "--threads", "2", "--device", "cpu", "--precision", "float32"), parts: []string{table, "logits     8192 ", "loss       1 ", "gradients  44 ", "greedy     10 "}},
 		{name: "chunks", args: with(good, "--chunk", "3", "--tol", "1e-5"), parts: []string{"logits, prefill by 3 then steps  8192 ", "greedy "}},
 		{name: "bfloat16", args: []string{"parity", half, ofHalf}, parts: []string{"gradients  44 "}},
 		{name: "bfloat16 in chunks", args: []string{"parity", half, ofHalf, "--chunk", "3", "--tol", "1e-5"}, parts: []string{"logits, prefill by 3 then steps  8192 "}},
@@ -179,6 +179,7 @@ func parityCalls(t *testing.T) []call {
 		{name: "tolerance below 0", args: with(good, "--tol=-1"), code: 1, err: "--tol is -1, want a finite number of 0 or more"},
 		{name: "tolerance not a number", args: with(good, "--loss-tol=NaN"), code: 1, err: "--loss-tol is NaN"},
 		{name: "chunk 0", args: with(good, "--chunk=0"), code: 1, err: "--chunk is 0, want 1 or more"},
+		{name: "other device", args: with(good, "--device", "tpu"), code: 1, err: "--device is \"tpu\", want cpu, cuda or auto"},
 		{name: "threads below 0", args: with(good, "--threads=-1"), code: 1, err: "--threads is -1"},
 	}
 }

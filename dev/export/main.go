@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/checkpoints"
 	"github.com/gojet/gojet/checkpoints/safetensors"
 	"github.com/gojet/gojet/infer"
@@ -86,7 +87,7 @@ func expect(out, text string) (err error) {
 	}
 	cores := cpu.New(0)
 	defer cores.Close()
-	e, err := infer.New(d, w, cores, infer.Config{Capacity: len(ids), Chunk: len(ids), AllLogits: true})
+	e, err := infer.New(d, w, autograd.OnCPU(cores), infer.Config{Capacity: len(ids), Chunk: len(ids), AllLogits: true})
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func run(block layers.JetBlock, batch, tokens, threads int, backward bool) error
 	}
 	cores := cpu.New(threads)
 	defer cores.Close()
-	e := autograd.NewExecutor(plan, cores)
+	e := autograd.NewExecutor(plan, autograd.OnCPU(cores))
 	for node, v := range values {
 		if err := e.Bind(node, v); err != nil {
 			return err

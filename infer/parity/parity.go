@@ -15,7 +15,6 @@ import (
 	"github.com/gojet/gojet/infer"
 	"github.com/gojet/gojet/infer/sampling"
 	"github.com/gojet/gojet/kernels/check"
-	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/embedding"
 	"github.com/gojet/gojet/kernels/linearloss"
 	"github.com/gojet/gojet/kernels/packed"
@@ -41,6 +40,9 @@ type Config struct {
 	// Chunk, if above 0, runs the model from state instead: prefill in chunks of that many tokens, then the
 	// second half token by token. Loss and gradients are then left out.
 	Chunk int
+	// FirstChoices, if above 0, asks that of the tokens' most likely successors at most this share differ, instead of
+	// a greedy continuation without any difference: what rounding to bfloat16 can promise.
+	FirstChoices float64
 }
 
 // Expected is a file of reference values: input_ids [B, T] and any of logits [B, T, Vocab], loss [1], grad.NAME for
@@ -106,15 +108,24 @@ func (x *Expected) lossShape() []int {
 	return []int{1}
 }
 
-// Run compares the model with the expectations. Weights must be float32 where gradients are expected.
-func Run(ctx context.Context, d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores, cfg Config) ([]Result, error) {
+// Run compares the model with the expectations, on the machine given. On a CPU, weights must be float32 where gradients
+// are expected.
+func Run(ctx context.Context, d *layers.Decoder, w layers.Weights, x *Expected, on *autograd.Machine, cfg Config) ([]Result, error) {
+	placed, err := w.Place(on, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer placed.Release(on, w)
+	w = placed
 	compare := []func(context.Context) ([]Result, error){
-		func(context.Context) ([]Result, error) { return trained(d, w, x, cores, cfg) },
+		func(context.Context) ([]Result, error) { return trained(d, w, x, on, cfg) },
 	}
 	if cfg.Chunk > 0 {
-		compare[0] = func(context.Context) ([]Result, error) { return chunked(d, w, x, cores, cfg) }
+		compare[0] = func(context.Context) ([]Result, error) { return chunked(d, w, x, on, cfg) }
 	}
-	compare = append(compare, func(ctx context.Context) ([]Result, error) { return greedy(ctx, d, w, x, cores, cfg) })
+	if cfg.FirstChoices == 0 {
+		compare = append(compare, func(ctx context.Context) ([]Result, error) { return greedy(ctx, d, w, x, on, cfg) })
+	}
 	var results []Result
 	for _, c := range compare {
 		if err := ctx.Err(); err != nil {
@@ -133,15 +144,16 @@ func Run(ctx context.Context, d *layers.Decoder, w layers.Weights, x *Expected, 
 }
 
 // trained compares the training graph: logits, loss and gradients.
-func trained(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores, cfg Config) ([]Result, error) {
+func trained(d *layers.Decoder, w layers.Weights, x *Expected, on *autograd.Machine, cfg Config) ([]Result, error) {
 	rows, err := x.ints("input_ids", d.Config.VocabSize)
 	if err != nil {
 		return nil, err
 	}
-	m, err := build(d, w, x, cores, rows)
+	m, err := build(d, w, x, on, rows)
 	if m == nil || err != nil {
 		return nil, err
 	}
+	defer m.exec.Close()
 	if err := m.exec.RunAll(); err != nil {
 		return nil, err
 	}
@@ -149,13 +161,20 @@ func trained(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores,
 	if want, ok, err := x.floats("logits", len(rows), len(rows[0]), d.Config.VocabSize); err != nil {
 		return nil, err
 	} else if ok {
-		got := m.exec.Value(m.logits).F32
-		results = append(results, Result{What: "logits", Count: len(want), Error: check.RelErr(got, want), Tol: cfg.Tol})
+		got, err := m.exec.Read(m.logits)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, Result{What: "logits", Count: len(want), Error: check.RelErr(got.F32, want), Tol: cfg.Tol})
+		results = append(results, firstChoices(got.F32, want, d.Config.VocabSize, cfg)...)
 	}
 	if want, ok, err := x.floats("loss", x.lossShape()...); err != nil {
 		return nil, err
 	} else if ok {
-		got := float64(m.exec.Value(m.loss).F32[0])
+		got, err := m.exec.Scalar(m.loss, 0)
+		if err != nil {
+			return nil, err
+		}
 		e := math.Abs(got-float64(want[0])) / math.Abs(float64(want[0]))
 		results = append(results, Result{What: "loss", Count: 1, Error: e, Tol: cfg.LossTol})
 	}
@@ -165,7 +184,11 @@ func trained(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores,
 		if err != nil {
 			return nil, err
 		}
-		if e := check.RelErr(m.exec.Value(m.grads[i]).F32, want); g.Worst == "" || e > g.Error {
+		got, err := m.exec.Read(m.grads[i])
+		if err != nil {
+			return nil, err
+		}
+		if e := check.RelErr(got.F32, want); g.Worst == "" || e > g.Error {
 			g.Error, g.Worst = e, name
 		}
 	}
@@ -173,6 +196,20 @@ func trained(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores,
 		results = append(results, g)
 	}
 	return results, nil
+}
+
+// greatest returns the lowest index of the largest value, −1 where there is NaN.
+func greatest(z []float32) int {
+	best := 0
+	for i, v := range z {
+		if v != v {
+			return -1
+		}
+		if v > z[best] {
+			best = i
+		}
+	}
+	return best
 }
 
 // model is a decoder compiled for training on given tokens.
@@ -184,7 +221,7 @@ type model struct {
 }
 
 // build compiles what the file has values for; nil if it has none.
-func build(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores, rows [][]int32) (*model, error) {
+func build(d *layers.Decoder, w layers.Weights, x *Expected, on *autograd.Machine, rows [][]int32) (*model, error) {
 	b, t := len(rows), len(rows[0])
 	g := autograd.NewGraph(autograd.Float32)
 	in := layers.Inputs{IDs: g.Ints("ids", b*t), Seq: g.Sequences("sequences", b)}
@@ -221,7 +258,7 @@ func build(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores, r
 	if err != nil {
 		return nil, err
 	}
-	m.exec = autograd.NewExecutor(plan, cores)
+	m.exec = autograd.NewExecutor(plan, on)
 	if err := w.Bind(m.exec, g, ""); err != nil {
 		return nil, err
 	}
@@ -246,7 +283,7 @@ func nextTokens(rows [][]int32) []int32 {
 }
 
 // chunked compares the logits of chunked prefill and step-by-step decoding.
-func chunked(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores, cfg Config) ([]Result, error) {
+func chunked(d *layers.Decoder, w layers.Weights, x *Expected, on *autograd.Machine, cfg Config) ([]Result, error) {
 	rows, err := x.ints("input_ids", d.Config.VocabSize)
 	if err != nil {
 		return nil, err
@@ -256,10 +293,11 @@ func chunked(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores,
 	if err != nil || !ok {
 		return nil, err
 	}
-	e, err := infer.New(d, w, cores, infer.Config{Capacity: t, Chunk: cfg.Chunk, AllLogits: true})
+	e, err := infer.New(d, w, on, infer.Config{Capacity: t, Chunk: cfg.Chunk, AllLogits: true})
 	if err != nil {
 		return nil, err
 	}
+	defer e.Close()
 	var got []float32
 	for _, ids := range rows {
 		e.Reset()
@@ -276,12 +314,30 @@ func chunked(d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores,
 			got = append(got, logits...)
 		}
 	}
-	return []Result{{What: fmt.Sprintf("logits, prefill by %d then steps", cfg.Chunk), Count: len(want), Error: check.RelErr(got, want), Tol: cfg.Tol}}, nil
+	results := []Result{{What: fmt.Sprintf("logits, prefill by %d then steps", cfg.Chunk), Count: len(want), Error: check.RelErr(got, want), Tol: cfg.Tol}}
+	return append(results, firstChoices(got, want, d.Config.VocabSize, cfg)...), nil
+}
+
+// firstChoices counts the tokens whose most likely successor is not the expected one, where that is asked for.
+func firstChoices(got, want []float32, vocab int, cfg Config) []Result {
+	if cfg.FirstChoices == 0 {
+		return nil
+	}
+	r := Result{What: "first choices", Tol: cfg.FirstChoices}
+	differ := 0
+	for at := 0; at < len(want); at += vocab {
+		r.Count++
+		if greatest(got[at:at+vocab]) != greatest(want[at:at+vocab]) {
+			differ++
+		}
+	}
+	r.Error = float64(differ) / float64(max(r.Count, 1))
+	return []Result{r}
 }
 
 // greedy finds the prompt inside each row of greedy, continues it and counts the tokens that differ. The prompt is the
 // longest beginning that the rows share with input_ids; without one it is the first half.
-func greedy(ctx context.Context, d *layers.Decoder, w layers.Weights, x *Expected, cores *cpu.Cores, cfg Config) ([]Result, error) {
+func greedy(ctx context.Context, d *layers.Decoder, w layers.Weights, x *Expected, on *autograd.Machine, cfg Config) ([]Result, error) {
 	rows, err := x.ints("greedy", d.Config.VocabSize)
 	if err != nil || rows == nil {
 		return nil, err
@@ -298,10 +354,11 @@ func greedy(ctx context.Context, d *layers.Decoder, w layers.Weights, x *Expecte
 		if cfg.Chunk > 0 {
 			chunk = cfg.Chunk
 		}
-		e, err := infer.New(d, w, cores, infer.Config{Capacity: len(row), Chunk: chunk})
+		e, err := infer.New(d, w, on, infer.Config{Capacity: len(row), Chunk: chunk})
 		if err != nil {
 			return nil, err
 		}
+		defer e.Close()
 		got, err := infer.Generate(ctx, e, infer.Request{Prompt: row[:prompt], MaxTokens: len(row) - prompt, Sampling: sampling.Default()})
 		if err != nil {
 			return nil, err

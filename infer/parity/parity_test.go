@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/checkpoints"
 	"github.com/gojet/gojet/infer/parity"
 	"github.com/gojet/gojet/internal/fixtures"
@@ -44,7 +45,7 @@ func TestTinyModels(t *testing.T) {
 				{Tol: check.Fixture32, LossTol: check.Loss32},
 				{Tol: check.Chunked32, Chunk: 1}, {Tol: check.Chunked32, Chunk: 7}, {Tol: check.Chunked32, Chunk: 64},
 			} {
-				results, err := parity.Run(context.Background(), d, w, x, cores, cfg)
+				results, err := parity.Run(context.Background(), d, w, x, autograd.OnCPU(cores), cfg)
 				if err != nil {
 					t.Fatal(err)
 				}

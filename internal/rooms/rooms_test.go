@@ -27,11 +27,11 @@ var rooms = map[string][]string{
 	"datasets":                {"checkpoints/safetensors", "bf16", "internal"}, // tokens come in that format
 	"checkpoints":             {"checkpoints/safetensors", "bf16", "internal"},
 	"checkpoints/safetensors": {"checkpoints", "bf16"}, // the file format alone; of its own room only what is internal
-	"train":                   {"layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
-	"infer":                   {"layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
+	"train":                   {"layers", "autograd", "kernels", "kernels/device", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
+	"infer":                   {"layers", "autograd", "kernels", "kernels/device", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
 	"evals":                   {"layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
 	"search":                  {"train", "evals", "layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
-	"recipes":                 {"train", "search", "infer", "evals", "layers", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "internal"},
+	"recipes":                 {"train", "search", "infer", "evals", "layers", "autograd", "kernels", "kernels/device", "datasets", "checkpoints", "checkpoints/safetensors", "internal"},
 	"cmd":                     {"recipes", "train", "search", "infer", "evals", "layers", "autograd", "kernels", "kernels/device", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
 	"internal":                {"bf16", "checkpoints", "checkpoints/safetensors"},
 	"examples":                {"infer", "layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16"},

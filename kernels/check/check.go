@@ -20,6 +20,11 @@ const (
 	Gradient64 = 1e-6
 	// Loss32 is a float32 loss, relative, against a stored reference value.
 	Loss32 = 1e-6
+	// Model32 and ModelBF16 are whole models on a GPU against stored reference values: logits, loss, gradients.
+	Model32   = 1e-4
+	ModelBF16 = 3e-2
+	// FirstChoicesBF16 is the share of tokens whose most likely successor may differ on a GPU in bfloat16.
+	FirstChoicesBF16 = 0.01
 	// Chunked32 is chunked prefill and step decode against the full forward, in float32.
 	Chunked32 = 1e-5
 )

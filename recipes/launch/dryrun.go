@@ -2,6 +2,7 @@ package launch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gojet/gojet/datasets"
-	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/recipes"
 	"github.com/gojet/gojet/train"
 )
@@ -19,9 +19,13 @@ const probeSteps = 2
 
 // DryRun prints, for every stage, parameters, memory, floating-point operations and tokens, and the time that the stage would
 // take by a few steps measured here on random tokens. It writes nothing.
-func DryRun(ctx context.Context, r *recipes.Recipe, w io.Writer) error {
-	l := &launch{recipe: r, cores: cpu.New(r.Threads), nets: &nets{recipe: r, made: map[string]*train.Net{}}}
-	defer l.cores.Close()
+func DryRun(ctx context.Context, r *recipes.Recipe, w io.Writer) (err error) {
+	machine, err := openMachine(r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, machine.Close()) }()
+	l := &launch{recipe: r, machine: machine, nets: &nets{recipe: r, made: map[string]*train.Net{}}}
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	var total time.Duration
 	for _, s := range r.Stages {
@@ -39,12 +43,13 @@ func DryRun(ctx context.Context, r *recipes.Recipe, w io.Writer) error {
 }
 
 // probe prints one stage and returns the time of a step.
-func (l *launch) probe(w io.Writer, s train.Stage) (time.Duration, error) {
+func (l *launch) probe(w io.Writer, s train.Stage) (each time.Duration, err error) {
 	student, err := l.nets.get(s.Model)
 	if err != nil {
 		return 0, err
 	}
-	t := &train.Trainer{Stage: s, Student: *student, Cores: l.cores}
+	t := &train.Trainer{Stage: s, Student: *student, Machine: l.machine}
+	defer func() { err = errors.Join(err, t.Close()) }()
 	if s.LoRA.Rank > 0 {
 		if t.Student, err = train.Adapt(*student, s.LoRA, l.recipe.Seed); err != nil {
 			return 0, err
@@ -59,8 +64,7 @@ func (l *launch) probe(w io.Writer, s train.Stage) (time.Duration, error) {
 		t.Student, t.Teacher = t.Student.Double(), doubled(t.Teacher)
 	}
 	t.Data = noise{s, t.Student.Decoder.Config.VocabSize}
-	each, err := t.Probe(probeSteps)
-	if err != nil {
+	if each, err = t.Probe(probeSteps); err != nil {
 		return 0, err
 	}
 	c := t.Cost()

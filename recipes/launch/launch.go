@@ -15,9 +15,10 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/checkpoints/run"
 	"github.com/gojet/gojet/datasets"
-	"github.com/gojet/gojet/kernels/cpu"
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/recipes"
 	"github.com/gojet/gojet/train"
 	"github.com/gojet/gojet/train/tracking"
@@ -39,16 +40,16 @@ type Options struct {
 
 // launch is one process's share of a run.
 type launch struct {
-	recipe *recipes.Recipe
-	hash   string
-	dir    string
-	out    io.Writer
-	data   *datasets.Data
-	cores  *cpu.Cores
-	writer *run.Writer
-	track  *tracking.Run
-	nets   *nets
-	memory memory
+	recipe  *recipes.Recipe
+	hash    string
+	dir     string
+	out     io.Writer
+	data    *datasets.Data
+	machine *autograd.Machine
+	writer  *run.Writer
+	track   *tracking.Run
+	nets    *nets
+	memory  memory
 }
 
 // memory is what the launch keeps in checkpoints beside the trainer's progress.
@@ -77,11 +78,16 @@ func Run(ctx context.Context, r *recipes.Recipe, o Options) (err error) {
 	if o.Console == nil {
 		o.Console = io.Discard
 	}
+	machine, err := openMachine(r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, machine.Close()) }()
 	hash, err := r.Hash()
 	if err != nil {
 		return err
 	}
-	l := &launch{recipe: r, hash: hash, dir: r.Output, out: o.Console}
+	l := &launch{recipe: r, machine: machine, hash: hash, dir: r.Output, out: o.Console}
 	l.memory.Baseline, l.memory.Teacher, l.memory.Latest = map[string]measured{}, map[string]measured{}, map[string]measured{}
 	saved, err := l.claim(o.Resume)
 	if err != nil {
@@ -100,6 +106,15 @@ func Run(ctx context.Context, r *recipes.Recipe, o Options) (err error) {
 		exit = 1
 	}
 	return errors.Join(err, l.close(exit))
+}
+
+// openMachine opens what the recipe's device names, and puts the name of what it found in place of auto.
+func openMachine(r *recipes.Recipe) (*autograd.Machine, error) {
+	m, err := autograd.OpenMachine(r.Device, device.BF16, r.Threads)
+	if err == nil {
+		r.Device = m.Name()
+	}
+	return m, err
 }
 
 // claim takes the run directory and finds the checkpoint to go on from.
@@ -144,7 +159,6 @@ func (l *launch) open(ctx context.Context, o Options, saved *run.Saved) error {
 	if err := os.WriteFile(filepath.Join(l.dir, RecipeFile), text, 0o644); err != nil {
 		return err
 	}
-	l.cores = cpu.New(l.recipe.Threads)
 	if l.data, err = datasets.Open(ctx, l.recipe.Data, l.dataOptions()); err != nil {
 		return err
 	}
@@ -196,9 +210,6 @@ func (l *launch) close(exit int) error {
 	}
 	if l.data != nil {
 		errs = append(errs, l.data.Close())
-	}
-	if l.cores != nil {
-		l.cores.Close()
 	}
 	return errors.Join(errs...)
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/checkpoints"
 	"github.com/gojet/gojet/checkpoints/run"
 	"github.com/gojet/gojet/datasets"
@@ -179,7 +180,7 @@ func TestExportIsExact(t *testing.T) {
 	s.EvalBatches = min(s.EvalBatches, held.Steps())
 	cores := cpu.New(2)
 	defer cores.Close()
-	again := train.Trainer{Stage: s, Student: *student, Teacher: teacher, HeldOut: newFeed(held, 0), Cores: cores}
+	again := train.Trainer{Stage: s, Student: *student, Teacher: teacher, HeldOut: newFeed(held, 0), Machine: autograd.OnCPU(cores)}
 	e, err := again.Evaluate()
 	if err != nil {
 		t.Fatal(err)

@@ -61,7 +61,7 @@ func (l *launch) finish(s train.Stage) error {
 		if err := exportPEFT(filepath.Join(l.dir, "adapters", s.Name), *net, s, l.recipe.Models[s.Model].Path); err != nil {
 			return err
 		}
-		if result, err = train.Merged(*net, l.cores); err != nil {
+		if result, err = train.Merged(*net, l.machine.Cores); err != nil {
 			return err
 		}
 		l.nets.made[s.Model] = &result
@@ -75,7 +75,7 @@ func (l *launch) finish(s train.Stage) error {
 }
 
 // stage runs one stage to its end.
-func (l *launch) stage(ctx context.Context, s train.Stage, moments []train.Moments) error {
+func (l *launch) stage(ctx context.Context, s train.Stage, moments []train.Moments) (err error) {
 	t, err := l.trainer(ctx, s, moments != nil)
 	if err != nil {
 		return err
@@ -91,6 +91,7 @@ func (l *launch) stage(ctx context.Context, s train.Stage, moments []train.Momen
 	}
 	l.track.Progress().Start(s.Name, s.Steps)
 	defer l.track.Progress().Done()
+	defer func() { err = errors.Join(err, t.Close()) }()
 	return t.Run(ctx, &l.memory.Progress, moments)
 }
 
@@ -107,7 +108,7 @@ func (l *launch) trainer(ctx context.Context, s train.Stage, going bool) (*train
 		student = &adapted
 		l.nets.made[s.Model] = student
 	}
-	t := &train.Trainer{Stage: s, Student: *student, Cores: l.cores, Hooks: l.hooks(ctx, s)}
+	t := &train.Trainer{Stage: s, Student: *student, Machine: l.machine, Hooks: l.hooks(ctx, s)}
 	if s.Teacher != "" {
 		if t.Teacher, err = l.nets.get(s.Teacher); err != nil {
 			return nil, err
@@ -173,8 +174,9 @@ func (l *launch) baseline(t *train.Trainer, s train.Stage) error {
 	if s.Teacher == "" {
 		return nil
 	}
-	judge := train.Trainer{Stage: t.Stage, Student: *t.Teacher, HeldOut: t.HeldOut, Cores: t.Cores}
+	judge := train.Trainer{Stage: t.Stage, Student: *t.Teacher, HeldOut: t.HeldOut, Machine: t.Machine}
 	te, err := judge.Evaluate()
+	err = errors.Join(err, judge.Close())
 	if err != nil {
 		return err
 	}

@@ -2,23 +2,25 @@ package launch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 
+	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/datasets/tokenizer"
 	"github.com/gojet/gojet/infer"
 	"github.com/gojet/gojet/train"
 )
 
 // sample continues the recipe's prompts with the model as it is.
-func (l *launch) sample(ctx context.Context, p train.Progress, net train.Net) error {
+func (l *launch) sample(ctx context.Context, p train.Progress, net train.Net, m *autograd.Machine) error {
 	tok := l.data.Tokenizer()
 	if tok == nil || len(l.recipe.Samples.Prompts) == 0 {
 		return nil
 	}
 	for i, prompt := range l.recipe.Samples.Prompts {
-		text, err := l.answer(ctx, tok, net, prompt, l.recipe.Seed+uint64(i))
+		text, err := l.answer(ctx, tok, net, m, prompt, l.recipe.Seed+uint64(i))
 		if err != nil {
 			return err
 		}
@@ -27,12 +29,13 @@ func (l *launch) sample(ctx context.Context, p train.Progress, net train.Net) er
 	return nil
 }
 
-func (l *launch) answer(ctx context.Context, tok tokenizer.Tokenizer, net train.Net, prompt string, seed uint64) (string, error) {
+func (l *launch) answer(ctx context.Context, tok tokenizer.Tokenizer, net train.Net, m *autograd.Machine, prompt string, seed uint64) (text string, err error) {
 	ids := tok.Encode(prompt)
-	e, err := infer.New(net.Decoder, net.Weights, l.cores, infer.Config{Capacity: len(ids) + l.recipe.Samples.MaxTokens, Chunk: 64})
+	e, err := infer.New(net.Decoder, net.Weights, m, infer.Config{Capacity: len(ids) + l.recipe.Samples.MaxTokens, Chunk: 64})
 	if err != nil {
 		return "", err
 	}
+	defer func() { err = errors.Join(err, e.Close()) }()
 	answer, err := infer.Generate(ctx, e, infer.Request{
 		Prompt: ids, MaxTokens: l.recipe.Samples.MaxTokens, End: endTokens(net), Sampling: l.recipe.Samples.Sampling(seed),
 	})
@@ -71,7 +74,7 @@ func (l *launch) summary(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return l.sample(ctx, l.memory.Progress, *net)
+	return l.sample(ctx, l.memory.Progress, *net, l.machine)
 }
 
 // tell prints a model's held-out measurements: before and after, and how much of the gap to the teacher was closed.

@@ -1,0 +1,113 @@
+package autograd
+
+import (
+	"slices"
+
+	"gorgonia.org/tensor"
+
+	"github.com/gojet/gojet/kernels/device"
+)
+
+// Launcher is an operation with kernels for a device.
+type Launcher interface {
+	Operation
+	// Launch queues the computation of the results that are wanted. It must neither wait nor take memory: what it
+	// queues is recorded once and replayed.
+	Launch(env *DeviceEnv, out, in []Value)
+}
+
+// DeviceScratcher is an operation that needs temporary memory on a device while it runs, in bytes, where float
+// activations are of type t.
+type DeviceScratcher interface {
+	DeviceScratch(in []Shape, t device.Type) int64
+}
+
+// Typed is an operation whose results are not stored on a device as policy says. It gets the types of the inputs.
+type Typed interface {
+	ResultTypes(in []device.Type, t device.Type) []device.Type
+}
+
+// Grouped is an operation whose neighbours in a plan can be queued together with it: all updates of an optimiser are
+// one launch.
+type Grouped interface {
+	Launcher
+	// Group prepares steps that follow each other in a plan, all of the same Go type, or a single one. It may take
+	// memory and upload, and is called anew when bindings change; launch may not. free gives the memory back.
+	Group(env *DeviceEnv, steps []GroupStep) (launch, free func())
+}
+
+// GroupStep is one step of a group.
+type GroupStep struct {
+	Op      Operation
+	Out, In []Value
+}
+
+// DeviceEnv is what operations are queued on.
+type DeviceEnv struct {
+	Queue   *device.Queue
+	Scratch device.Tensor // what the operation's DeviceScratch asked for
+	Float   device.Type   // of activations and matrices
+}
+
+// storedAs is the policy for values on a device: activations, matrices, caches of keys and values and the last inputs of
+// convolutions are of type t; what is summed over many tokens or steps stays float32: vectors of parameters, losses,
+// moments of an optimiser, recurrent states [rows, H, K, V].
+func storedAs(role Role, shape Shape, t device.Type) device.Type {
+	switch {
+	case role == Accumulator:
+		return device.Float32
+	case role == State && len(shape) == 3 || len(shape) == 2:
+		return t
+	}
+	return device.Float32
+}
+
+// types says how every node of a plan is stored on a device.
+func (p *Plan) types(t device.Type) map[*Node]device.Type {
+	types := map[*Node]device.Type{}
+	for _, n := range p.Inputs {
+		types[n] = storedAs(p.graph.roles[n], n.Shape(), t)
+		if n.Dtype() == tensor.Int32 {
+			types[n] = device.Int32
+		}
+	}
+	for _, st := range p.steps {
+		var given []device.Type
+		if typed, ok := st.op.(Typed); ok {
+			in := make([]device.Type, len(st.in))
+			for i, n := range st.in {
+				in[i] = types[n]
+			}
+			given = typed.ResultTypes(in, t)
+		}
+		for i, n := range st.out {
+			if n == nil {
+				continue
+			}
+			types[n] = storedAs(0, n.Shape(), t)
+			if given != nil {
+				types[n] = given[i]
+			}
+		}
+	}
+	return types
+}
+
+// on returns the plan laid out for a device.
+func (p *Plan) on(t device.Type) *Plan {
+	q := *p
+	types := p.types(t)
+	q.place, q.storages = map[*Node]int{}, nil
+	q.width = func(n *Node) int { return types[n].Size() }
+	q.scratch = func(st step) int64 {
+		if s, ok := st.op.(DeviceScratcher); ok {
+			return s.DeviceScratch(shapes(st.in), t)
+		}
+		return 0
+	}
+	q.stored = types
+	q.steps = slices.Clone(p.steps)
+	q.assign()
+	q.arena = layOut(q.storages)
+	return &q
+}

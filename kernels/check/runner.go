@@ -1,0 +1,56 @@
+package check
+
+import (
+	"errors"
+
+	"github.com/gojet/gojet/kernels/cpu"
+	"github.com/gojet/gojet/kernels/device"
+)
+
+// TB is the part of testing.T that running a battery needs.
+type TB interface {
+	T
+	Logf(format string, args ...any)
+	Fatal(args ...any)
+}
+
+// Battery runs cases on this machine's CPU and, where the build has a driver and the machine a device, on that. It is
+// what tests call; doctor prints the same verdicts as a table.
+func Battery(t TB, cases []Case) {
+	t.Helper()
+	if len(cases) == 0 {
+		t.Fatal("the battery is empty")
+	}
+	cores := cpu.New(2)
+	d, err := device.Open(0)
+	if errors.Is(err, device.ErrNone) {
+		t.Logf("on the CPU only: %v", err)
+	} else if err != nil {
+		t.Fatal(err)
+	} else {
+		defer d.Close()
+	}
+	for i := range cases {
+		c := &cases[i]
+		if c.CPU != nil && !c.Large {
+			report(t, c.OnCPU(cores))
+		}
+		if d == nil || c.GPU == nil || c.Large && d.Info().Emulated {
+			continue
+		}
+		for _, kind := range c.Types() {
+			v := c.OnDevice(d, kind)
+			report(t, v)
+			if err := d.Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func report(t T, v Verdict) {
+	t.Helper()
+	if v.Err != nil {
+		t.Errorf("%s (%s) on %s in %s: %v", v.Op, v.Size, v.Machine, v.Type, v.Err)
+	}
+}
