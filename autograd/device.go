@@ -27,6 +27,12 @@ type Typed interface {
 	ResultTypes(in []device.Type, t device.Type) []device.Type
 }
 
+// Opaque is an operation with results in a layout of its own, which only its gradient reads: it says how many elements they
+// have on a device, 0 for as many as their shape.
+type Opaque interface {
+	DeviceLens(in []Shape, t device.Type) []int
+}
+
 // Grouped is an operation whose neighbours in a plan can be queued together with it: all updates of an optimiser are
 // one launch.
 type Grouped interface {
@@ -62,50 +68,64 @@ func storedAs(role Role, shape Shape, t device.Type) device.Type {
 	return device.Float32
 }
 
-// types says how every node of a plan is stored on a device.
-func (p *Plan) types(t device.Type) map[*Node]device.Type {
-	types := map[*Node]device.Type{}
+// stored says how a node lies in the memory of a device.
+type stored struct {
+	t   device.Type
+	len int // elements
+}
+
+// storage decides how every node of a plan is stored on a device.
+func (p *Plan) storage(t device.Type) map[*Node]stored {
+	all := map[*Node]stored{}
 	for _, n := range p.Inputs {
-		types[n] = storedAs(p.graph.roles[n], n.Shape(), t)
+		s := stored{storedAs(p.graph.roles[n], n.Shape(), t), size(n.Shape())}
 		if n.Dtype() == tensor.Int32 {
-			types[n] = device.Int32
+			s.t = device.Int32
 		}
+		all[n] = s
 	}
 	for _, st := range p.steps {
-		var given []device.Type
-		if typed, ok := st.op.(Typed); ok {
-			in := make([]device.Type, len(st.in))
-			for i, n := range st.in {
-				in[i] = types[n]
-			}
-			given = typed.ResultTypes(in, t)
+		in := make([]device.Type, len(st.in))
+		for i, n := range st.in {
+			in[i] = all[n].t
+		}
+		var types []device.Type
+		if op, ok := st.op.(Typed); ok {
+			types = op.ResultTypes(in, t)
+		}
+		var lens []int
+		if op, ok := st.op.(Opaque); ok {
+			lens = op.DeviceLens(shapes(st.in), t)
 		}
 		for i, n := range st.out {
 			if n == nil {
 				continue
 			}
-			types[n] = storedAs(0, n.Shape(), t)
-			if given != nil {
-				types[n] = given[i]
+			s := stored{storedAs(0, n.Shape(), t), size(n.Shape())}
+			if types != nil {
+				s.t = types[i]
 			}
+			if lens != nil && lens[i] > 0 {
+				s.len = lens[i]
+			}
+			all[n] = s
 		}
 	}
-	return types
+	return all
 }
 
 // on returns the plan laid out for a device.
 func (p *Plan) on(t device.Type) *Plan {
 	q := *p
-	types := p.types(t)
+	q.stored = p.storage(t)
 	q.place, q.storages = map[*Node]int{}, nil
-	q.width = func(n *Node) int { return types[n].Size() }
+	q.bytes = func(n *Node) int64 { return int64(q.stored[n].len) * int64(q.stored[n].t.Size()) }
 	q.scratch = func(st step) int64 {
 		if s, ok := st.op.(DeviceScratcher); ok {
 			return s.DeviceScratch(shapes(st.in), t)
 		}
 		return 0
 	}
-	q.stored = types
 	q.steps = slices.Clone(p.steps)
 	q.assign()
 	q.arena = layOut(q.storages)

@@ -102,7 +102,7 @@ func (e *Executor) view(offset int64, n *Node) Value {
 		return Value{Shape: shape}
 	}
 	if e.remote != nil {
-		return Value{Shape: shape, Dev: e.remote.view(offset, e.plan.stored[n], count)}
+		return Value{Shape: shape, Dev: e.remote.view(offset, e.plan.stored[n].t, e.plan.stored[n].len)}
 	}
 	at := unsafe.Pointer(&e.arena[offset/8])
 	switch n.Dtype() {

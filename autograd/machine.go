@@ -7,6 +7,7 @@ import (
 	"github.com/gojet/gojet/bf16"
 	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/device"
+	"github.com/gojet/gojet/kernels/normal"
 )
 
 // Machine is what executors run on: the cores of the CPU, or a device. Values that live across runs are made by it and
@@ -142,6 +143,22 @@ func (m *Machine) Zeros(p Precision, role Role, shape ...int) (Value, error) {
 	return v, m.Device.Err()
 }
 
+// Normal makes a parameter of draws from N(0, std²), on the device itself where there is one.
+func (m *Machine) Normal(std float64, seed uint64, learns bool, shape ...int) (Value, error) {
+	if m.Device == nil {
+		draws := make([]float64, size(shape))
+		normal.Reference(draws, std, seed)
+		v := Zeros(Float32, shape...)
+		for i, x := range draws {
+			v.F32[i] = float32(x)
+		}
+		return v, nil
+	}
+	v := m.room(Parameter, shape, size(shape), learns)
+	normal.Fill(m.Device, v.Dev, v.Master, std, seed)
+	return v, m.Device.Err()
+}
+
 // Clear queues zeros over a placed value.
 func (m *Machine) Clear(v Value) {
 	if v.Dev.None() {
@@ -149,6 +166,16 @@ func (m *Machine) Clear(v Value) {
 		return
 	}
 	m.Device.Zero(v.Dev)
+}
+
+// ClearRow queues zeros over one row of a placed value [rows, …].
+func (m *Machine) ClearRow(v Value, row int) {
+	n := size(v.Shape) / v.Shape[0]
+	if v.Dev.None() {
+		v.slice(row*n, v.Shape[1:]).Clear()
+		return
+	}
+	m.Device.Zero(v.Dev.Slice(row*n, n))
 }
 
 // Fetch waits and returns v on the host: in full precision where it has a master, and float32 in any case. On the CPU

@@ -6,8 +6,6 @@ import (
 	"slices"
 
 	"gorgonia.org/tensor"
-
-	"github.com/gojet/gojet/kernels/device"
 )
 
 // Plan is the compiled form of chosen outputs of a graph: the operations in order and a place in memory for every
@@ -23,11 +21,11 @@ type Plan struct {
 	storages []storage
 	arena    int64
 
-	// How values are stored depends on the machine: the bytes of an element, what a step needs while it runs, and on
+	// How values are stored depends on the machine: the bytes of a node, what a step needs while it runs, and on
 	// a device the types.
-	width   func(*Node) int
+	bytes   func(*Node) int64
 	scratch func(step) int64
-	stored  map[*Node]device.Type
+	stored  map[*Node]stored
 }
 
 type step struct {
@@ -68,7 +66,7 @@ func Compile(g *Graph, outputs ...*Node) (*Plan, error) {
 	if err := p.checkState(); err != nil {
 		return nil, err
 	}
-	p.width = func(n *Node) int { return dtypeSize(n.Dtype()) }
+	p.bytes = func(n *Node) int64 { return int64(size(n.Shape())) * int64(n.Dtype().Size()) }
 	p.scratch = p.hostScratch
 	p.assign()
 	p.arena = layOut(p.storages)
@@ -203,7 +201,7 @@ func shapes(nodes []*Node) []Shape {
 }
 
 func (p *Plan) newStorage(n *Node, s storage) {
-	s.bytes = int64(size(n.Shape())) * int64(p.width(n))
+	s.bytes = p.bytes(n)
 	s.nodes = []*Node{n}
 	p.place[n] = len(p.storages)
 	p.storages = append(p.storages, s)
@@ -240,8 +238,6 @@ func (p *Plan) takeover(i int, st step, last map[*Node]int) map[int]int {
 func (p *Plan) sameSize(a, b *Node) bool {
 	return size(a.Shape()) == size(b.Shape()) && a.Dtype() == b.Dtype() && p.stored[a] == p.stored[b]
 }
-
-func dtypeSize(dt tensor.Dtype) int { return int(dt.Size()) }
 
 // Memory is what a plan needs, in bytes.
 type Memory struct {

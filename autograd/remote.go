@@ -69,7 +69,7 @@ func (r *remote) bind(n *Node, v Value) (Value, error) {
 		}
 	}
 	if !v.Dev.None() {
-		if want := r.plan.stored[n]; v.Dev.Type != want && r.plan.graph.roles[n] != Data {
+		if want := r.plan.stored[n].t; v.Dev.Type != want && r.plan.graph.roles[n] != Data {
 			return Value{}, fmt.Errorf("autograd: %s holds %s, the plan reads %s", n.Name(), v.Dev.Type, want)
 		}
 		return v, nil
@@ -77,7 +77,7 @@ func (r *remote) bind(n *Node, v Value) (Value, error) {
 	if role := r.plan.graph.roles[n]; role != Data {
 		return Value{}, fmt.Errorf("autograd: %s %s is on the host, want it placed on the device", role, n.Name())
 	}
-	t := r.plan.stored[n]
+	t := r.plan.stored[n].t
 	dev := Value{Shape: v.Shape, Dev: r.machine.Device.New(t, v.Len())}
 	r.uploads = append(r.uploads, upload{n, v, dev})
 	return dev, r.machine.Device.Err()

@@ -4,6 +4,7 @@ package infer
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/kernels/embedding"
@@ -13,6 +14,8 @@ import (
 
 // Config sizes an engine.
 type Config struct {
+	// Rows is how many sequences can be continued side by side; 0 means 1.
+	Rows int
 	// Capacity is the most tokens that a sequence may have, prompt and answer together.
 	Capacity int
 	// Chunk is how many tokens of a prompt are taken at a time. Memory grows with it, not with the prompt.
@@ -23,13 +26,13 @@ type Config struct {
 
 // Validate reports sizes that cannot be.
 func (c Config) Validate() error {
-	if c.Capacity < 1 || c.Chunk < 1 {
-		return fmt.Errorf("infer: capacity %d, chunk %d; want 1 or more of each", c.Capacity, c.Chunk)
+	if c.Capacity < 1 || c.Chunk < 1 || c.Rows < 0 {
+		return fmt.Errorf("infer: rows %d, capacity %d, chunk %d; want 1 or more of each", c.Rows, c.Capacity, c.Chunk)
 	}
 	return nil
 }
 
-// Engine continues one sequence. It is not safe for concurrent use.
+// Engine continues sequences, each in a row of state of its own. It is not safe for concurrent use.
 type Engine struct {
 	decoder *layers.Decoder
 	weights layers.Weights // where the machine reads them
@@ -37,13 +40,19 @@ type Engine struct {
 	machine *autograd.Machine
 	config  Config
 
-	state    map[string]autograd.Value
-	programs map[int]*program // by tokens a run
-	consumed int
+	state    map[string]autograd.Value // [Rows, …]
+	programs map[size]*program
+	consumed []int // tokens of each row
 	all      []float32
+	where    packed.Sequences // of the run at hand
+	one      [1]int
+	mixing   []autograd.Value // the state that a new sequence must find empty
 }
 
-// program is the model compiled for runs of up to size tokens.
+// size of a run: tokens, in at most so many sequences.
+type size struct{ tokens, sequences int }
+
+// program is the model compiled for runs of one size.
 type program struct {
 	exec     *autograd.Executor
 	logits   *autograd.Node
@@ -55,15 +64,18 @@ func New(d *layers.Decoder, w layers.Weights, m *autograd.Machine, cfg Config) (
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg.Chunk = min(cfg.Chunk, cfg.Capacity)
-	e := &Engine{decoder: d, given: w, machine: m, config: cfg, state: map[string]autograd.Value{}, programs: map[int]*program{}}
+	cfg.Chunk, cfg.Rows = min(cfg.Chunk, cfg.Capacity), max(cfg.Rows, 1)
+	e := &Engine{decoder: d, given: w, machine: m, config: cfg, state: map[string]autograd.Value{}, programs: map[size]*program{}, consumed: make([]int, cfg.Rows)}
 	var err error
 	if e.weights, err = w.Place(m, nil); err != nil {
 		return nil, err
 	}
 	for _, s := range d.States(cfg.Capacity) {
-		if e.state[s.Name], err = m.Zeros(autograd.Float32, autograd.State, append([]int{1}, s.Shape...)...); err != nil {
+		if e.state[s.Name], err = m.Zeros(autograd.Float32, autograd.State, append([]int{cfg.Rows}, s.Shape...)...); err != nil {
 			return nil, err
+		}
+		if !s.PerToken { // what was kept for a token is read only once it has been written again
+			e.mixing = append(e.mixing, e.state[s.Name])
 		}
 	}
 	return e, nil
@@ -86,10 +98,13 @@ func (e *Engine) Close() error {
 // Vocab returns how many logits a token has.
 func (e *Engine) Vocab() int { return e.decoder.Config.VocabSize }
 
-// Len returns how many tokens the sequence has consumed.
-func (e *Engine) Len() int { return e.consumed }
+// Rows returns how many sequences the engine has room for.
+func (e *Engine) Rows() int { return e.config.Rows }
 
-// StateBytes returns the memory of the sequence's state.
+// Len returns how many tokens the sequence of row 0 has consumed.
+func (e *Engine) Len() int { return e.consumed[0] }
+
+// StateBytes returns the memory of the state of all rows.
 func (e *Engine) StateBytes() int64 {
 	var n int64
 	for _, v := range e.state {
@@ -98,39 +113,49 @@ func (e *Engine) StateBytes() int64 {
 	return n
 }
 
-// Reset forgets the sequence.
+// Reset forgets all sequences.
 func (e *Engine) Reset() {
-	for _, v := range e.state {
-		e.machine.Clear(v)
+	for row := range e.consumed {
+		e.ResetRow(row)
 	}
-	e.consumed = 0
 }
 
-// Feed consumes tokens and returns the logits after the last of them, [Vocab], or with AllLogits after each,
-// [len(ids), Vocab]. They are valid until the next call.
-func (e *Engine) Feed(ids []int32) ([]float32, error) {
+// ResetRow forgets the sequence of one row.
+func (e *Engine) ResetRow(row int) {
+	for _, v := range e.mixing {
+		e.machine.ClearRow(v, row)
+	}
+	e.consumed[row] = 0
+}
+
+// Feed is FeedRow for row 0.
+func (e *Engine) Feed(ids []int32) ([]float32, error) { return e.FeedRow(0, ids) }
+
+// FeedRow consumes tokens of one row's sequence and returns the logits after the last of them, [Vocab], or with AllLogits
+// after each, [len(ids), Vocab]. They are valid until the next call.
+func (e *Engine) FeedRow(row int, ids []int32) ([]float32, error) {
 	if len(ids) == 0 {
 		return nil, fmt.Errorf("infer: no tokens to feed, want at least one")
 	}
-	if e.consumed+len(ids) > e.config.Capacity {
-		return nil, fmt.Errorf("infer: %d tokens after %d exceed the capacity of %d", len(ids), e.consumed, e.config.Capacity)
-	}
-	if err := embedding.Check(ids, e.Vocab()); err != nil {
+	if err := e.fits(row, ids, len(ids)); err != nil {
 		return nil, err
 	}
-	e.all = e.all[:0]
+	e.all, e.one[0] = e.all[:0], row
 	var logits []float32
 	for len(ids) > 0 {
 		n := min(len(ids), e.config.Chunk)
+		z := size{e.config.Chunk, 1} // a shorter last chunk leaves the rest of its tokens outside the sequence
+		if n == 1 {
+			z.tokens = 1
+		}
 		var err error
-		if logits, err = e.run(ids[:n]); err != nil {
+		if logits, err = e.run(z, e.one[:], ids[:n], n); err != nil {
 			return nil, err
 		}
 		if e.config.AllLogits {
 			e.all = append(e.all, logits[:n*e.Vocab()]...)
 		}
 		ids = ids[n:]
-		e.consumed += n
 	}
 	if e.config.AllLogits {
 		return e.all, nil
@@ -138,34 +163,93 @@ func (e *Engine) Feed(ids []int32) ([]float32, error) {
 	return logits, nil
 }
 
-// run consumes up to Chunk tokens. A shorter last chunk leaves the rest of the program's tokens outside the sequence.
-func (e *Engine) run(ids []int32) ([]float32, error) {
-	size := e.config.Chunk
-	if len(ids) == 1 {
-		size = 1
+// Step consumes one token of each of the rows given, and returns the logits after them, [len(rows), Vocab]. They are valid
+// until the next call.
+func (e *Engine) Step(rows []int, ids []int32) ([]float32, error) {
+	if len(rows) == 0 || len(rows) != len(ids) {
+		return nil, fmt.Errorf("infer: a step of %d rows and %d tokens, want as many of both, at least one", len(rows), len(ids))
 	}
-	p := e.programs[size]
-	if p == nil {
-		var err error
-		if p, err = e.compile(size); err != nil {
+	taken := make([]bool, e.config.Rows)
+	for i, row := range rows {
+		if err := e.fits(row, ids[i:i+1], 1); err != nil {
 			return nil, err
 		}
-		e.programs[size] = p
+		if taken[row] {
+			return nil, fmt.Errorf("infer: row %d comes twice in one step", row)
+		}
+		taken[row] = true
+	}
+	n := 1 // programs come in powers of two, so that few serve any number of rows
+	for n < len(rows) {
+		n *= 2
+	}
+	n = min(n, e.config.Rows)
+	logits, err := e.run(size{n, n}, rows, ids, 1)
+	if err != nil {
+		return nil, err
+	}
+	return logits[:len(rows)*e.Vocab()], nil
+}
+
+// fits reports a row that is not there, a sequence that would grow too long, or a token that is none.
+func (e *Engine) fits(row int, ids []int32, n int) error {
+	if row < 0 || row >= e.config.Rows {
+		return fmt.Errorf("infer: row %d, want 0 to %d", row, e.config.Rows-1)
+	}
+	if e.consumed[row]+n > e.config.Capacity {
+		return fmt.Errorf("infer: %d tokens after %d exceed the capacity of %d", n, e.consumed[row], e.config.Capacity)
+	}
+	return embedding.Check(ids, e.Vocab())
+}
+
+// run consumes n tokens of each of rows, which lie one after the other in ids.
+func (e *Engine) run(z size, rows []int, ids []int32, n int) ([]float32, error) {
+	p := e.programs[z]
+	if p == nil {
+		var err error
+		if p, err = e.compile(z); err != nil {
+			return nil, err
+		}
+		e.programs[z] = p
 	}
 	clear(p.ids)
 	copy(p.ids, ids)
-	cu, pos := [2]int32{0, int32(len(ids))}, [1]int32{int32(e.consumed)}
-	autograd.SetSequences(p.seq, packed.Sequences{Cu: cu[:], Pos: pos[:]})
+	autograd.SetSequences(p.seq, e.sequences(z, rows, n))
 	if err := p.exec.RunAll(); err != nil {
 		return nil, err
 	}
 	logits, err := p.exec.Read(p.logits)
-	return logits.F32, err
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		e.consumed[row] += n
+	}
+	return logits.F32, nil
 }
 
-func (e *Engine) compile(size int) (*program, error) {
+// sequences locates n tokens of each of rows. The sequences that are left over are empty and stand in rows that nobody uses.
+func (e *Engine) sequences(z size, rows []int, n int) packed.Sequences {
+	q := &e.where
+	q.Cu, q.Pos, q.Slot = append(q.Cu[:0], 0), q.Pos[:0], q.Slot[:0]
+	for i, row := range rows {
+		q.Cu = append(q.Cu, int32((i+1)*n))
+		q.Pos = append(q.Pos, int32(e.consumed[row]))
+		q.Slot = append(q.Slot, int32(row))
+	}
+	for row := 0; len(q.Slot) < z.sequences; row++ {
+		if !slices.Contains(rows, row) {
+			q.Cu = append(q.Cu, int32(len(rows)*n))
+			q.Pos = append(q.Pos, 0)
+			q.Slot = append(q.Slot, int32(row))
+		}
+	}
+	return *q
+}
+
+func (e *Engine) compile(z size) (*program, error) {
 	g := autograd.NewGraph(autograd.Float32)
-	in := layers.Inputs{IDs: g.Ints("ids", size), Seq: g.Sequences("sequences", 1), Rows: 1, Capacity: e.config.Capacity}
+	in := layers.Inputs{IDs: g.Ints("ids", z.tokens), Seq: g.Sequences("sequences", z.sequences), Rows: e.config.Rows, Capacity: e.config.Capacity}
 	h := e.decoder.Forward(g, in).Hidden
 	if !e.config.AllLogits {
 		h = g.LastTokens(h, in.Seq)
@@ -175,7 +259,7 @@ func (e *Engine) compile(size int) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &program{exec: autograd.NewExecutor(plan, e.machine), logits: logits, ids: make([]int32, size), seq: make([]int32, 6)}
+	p := &program{exec: autograd.NewExecutor(plan, e.machine), logits: logits, ids: make([]int32, z.tokens), seq: make([]int32, 3*(z.sequences+1))}
 	if err := e.weights.Bind(p.exec, g, ""); err != nil {
 		return nil, err
 	}
@@ -184,8 +268,8 @@ func (e *Engine) compile(size int) (*program, error) {
 			return nil, err
 		}
 	}
-	if err := p.exec.Bind(in.IDs, autograd.Int32s(p.ids, size)); err != nil {
+	if err := p.exec.Bind(in.IDs, autograd.Int32s(p.ids, z.tokens)); err != nil {
 		return nil, err
 	}
-	return p, p.exec.Bind(in.Seq, autograd.Int32s(p.seq, 3, 2))
+	return p, p.exec.Bind(in.Seq, autograd.Int32s(p.seq, 3, z.sequences+1))
 }

@@ -249,3 +249,54 @@ func TestStepAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsSideBySide continues three sequences of different lengths together, and each answer must be that of the sequence
+// alone.
+func TestRowsSideBySide(t *testing.T) {
+	d, w := everyMixer(t)
+	e := engine(t, d, w, Config{Rows: 5, Capacity: 60, Chunk: 16})
+	ids, rows, lens := someIDs(60), []int{3, 0, 4}, []int{1, 17, 40}
+	for i, row := range rows {
+		if _, err := e.FeedRow(row, ids[:lens[i]]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for step := range 12 {
+		active := rows
+		if step == 7 {
+			e.ResetRow(0)
+			lens[1] = 0
+		}
+		if step%3 == 2 {
+			active = rows[1:]
+		}
+		var next []int32
+		for i, row := range rows {
+			if slices.Contains(active, row) {
+				next = append(next, ids[lens[i]])
+				lens[i]++
+			}
+		}
+		logits, err := e.Step(active, next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, row := range active {
+			n := lens[slices.Index(rows, row)]
+			want := whole(t, d, w, ids[:n])[(n-1)*vocab:]
+			check.Close(t, fmt.Sprintf("step %d, row %d", step, row), logits[k*vocab:(k+1)*vocab], want, check.Chunked32)
+		}
+	}
+	for _, bad := range []struct {
+		rows []int
+		ids  []int32
+		want string
+	}{
+		{[]int{1, 1}, []int32{1, 2}, "row 1 comes twice"}, {[]int{5}, []int32{1}, "row 5, want 0 to 4"},
+		{[]int{1}, nil, "1 rows and 0 tokens"}, {[]int{1}, []int32{vocab}, "token"},
+	} {
+		if _, err := e.Step(bad.rows, bad.ids); err == nil || !strings.Contains(err.Error(), bad.want) {
+			t.Errorf("rows %v: got %v, want %q", bad.rows, err, bad.want)
+		}
+	}
+}

@@ -49,19 +49,17 @@ func livelyWeights(d *Decoder) Weights {
 }
 
 // run computes the logits [N, Vocab] of packed sequences without state.
-func run(t *testing.T, d *Decoder, w Weights, ids []int32, q packed.Sequences) []float32 {
+func run(t *testing.T, m testMachine, d *Decoder, w Weights, ids []int32, q packed.Sequences) []float32 {
 	t.Helper()
 	g := autograd.NewGraph(autograd.Float32)
 	in := Inputs{IDs: g.Ints("ids", len(ids)), Seq: g.Sequences("sequences", q.Len())}
 	logits := d.Logits(g, d.Forward(g, in).Hidden)
-	e := executor(t, g, map[*autograd.Node]autograd.Value{in.IDs: autograd.Int32s(ids), in.Seq: autograd.SequenceValue(q)}, logits)
-	if err := w.Bind(e, g, ""); err != nil {
-		t.Fatal(err)
-	}
+	e := m.executor(t, g, map[*autograd.Node]autograd.Value{in.IDs: autograd.Int32s(ids), in.Seq: autograd.SequenceValue(q)}, logits)
+	m.bind(t, w, e, g)
 	if err := e.RunAll(); err != nil {
 		t.Fatal(err)
 	}
-	return e.Value(logits).F32
+	return read(t, e, logits)
 }
 
 func someIDs(n, vocab int) []int32 {
@@ -73,7 +71,9 @@ func someIDs(n, vocab int) []int32 {
 	return ids
 }
 
-func TestPackedDocumentsDoNotLeak(t *testing.T) {
+func TestPackedDocumentsDoNotLeak(t *testing.T) { eachMachine(t, check.Chunked32, packedDocuments) }
+
+func packedDocuments(t *testing.T, m testMachine) {
 	d, err := NewDecoder(smallConfig(t))
 	if err != nil {
 		t.Fatal(err)
@@ -81,20 +81,22 @@ func TestPackedDocumentsDoNotLeak(t *testing.T) {
 	w, v := livelyWeights(d), d.Config.VocabSize
 	ids := someIDs(90, v)
 	q := packed.Sequences{Cu: []int32{0, 1, 1, 66, 90}}
-	all := run(t, d, w, ids, q)
+	all := run(t, m, d, w, ids, q)
 	for s := range q.Len() {
 		lo, hi := q.Span(s)
 		if lo == hi {
 			continue
 		}
-		alone := run(t, d, w, ids[lo:hi], packed.Batch(1, hi-lo))
-		check.Close(t, fmt.Sprintf("document %d", s), all[lo*v:hi*v], alone, check.Chunked32)
+		alone := run(t, m, d, w, ids[lo:hi], packed.Batch(1, hi-lo))
+		check.Close(t, fmt.Sprintf("document %d", s), all[lo*v:hi*v], alone, m.tol)
 	}
 }
 
 // TestStateContinues feeds two sequences in turns through state, in chunks of several sizes with tokens that belong to
 // none between them, and compares with the full forward pass.
-func TestStateContinues(t *testing.T) {
+func TestStateContinues(t *testing.T) { eachMachine(t, check.Chunked32, stateContinues) }
+
+func stateContinues(t *testing.T, m testMachine) {
 	d, err := NewDecoder(smallConfig(t))
 	if err != nil {
 		t.Fatal(err)
@@ -102,16 +104,16 @@ func TestStateContinues(t *testing.T) {
 	w, v := livelyWeights(d), d.Config.VocabSize
 	const length = 70
 	ids := someIDs(2*length, v)
-	want := run(t, d, w, ids, packed.Batch(2, length))
+	want := run(t, m, d, w, ids, packed.Batch(2, length))
 	for _, chunk := range []int{1, 7, 64} {
-		got := feed(t, d, w, ids, length, chunk)
-		check.Close(t, fmt.Sprintf("chunks of %d", chunk), got, want, check.Chunked32)
+		got := feed(t, m, d, w, ids, length, chunk)
+		check.Close(t, fmt.Sprintf("chunks of %d", chunk), got, want, m.tol)
 	}
 }
 
 // feed runs two sequences of length tokens through state, the second one a chunk of half the size behind, with their
 // rows of state swapped.
-func feed(t *testing.T, d *Decoder, w Weights, ids []int32, length, chunk int) []float32 {
+func feed(t *testing.T, m testMachine, d *Decoder, w Weights, ids []int32, length, chunk int) []float32 {
 	t.Helper()
 	v := d.Config.VocabSize
 	g := autograd.NewGraph(autograd.Float32)
@@ -128,10 +130,9 @@ func feed(t *testing.T, d *Decoder, w Weights, ids []int32, length, chunk int) [
 			}
 		}
 	}
-	e := executor(t, g, values, logits)
-	if err := w.Bind(e, g, ""); err != nil {
-		t.Fatal(err)
-	}
+	e := m.executor(t, g, values, logits)
+	e.Poison = m.Device == nil // a device replays a recording from the second run on
+	m.bind(t, w, e, g)
 	got := make([]float32, 2*length*v)
 	for a, b := 0, 0; a < length || b < length; {
 		na := min(chunk, length-a)
@@ -144,7 +145,7 @@ func feed(t *testing.T, d *Decoder, w Weights, ids []int32, length, chunk int) [
 		if err := e.RunAll(); err != nil {
 			t.Fatal(err)
 		}
-		out := e.Value(logits).F32
+		out := read(t, e, logits)
 		copy(got[a*v:], out[v:(1+na)*v])
 		copy(got[(length+b)*v:], out[(1+na)*v:(1+na+nb)*v])
 		a, b = a+na, b+nb

@@ -9,7 +9,6 @@ import (
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/internal/fixtures"
 	"github.com/gojet/gojet/kernels/check"
-	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/packed"
 )
 
@@ -36,7 +35,9 @@ func fixtureBlock(t *testing.T, f *fixtures.File) JetBlock {
 		Reduction: o.Reduction, NormEps: eps}
 }
 
-func TestJetBlockFixtures(t *testing.T) {
+func TestJetBlockFixtures(t *testing.T) { eachMachine(t, check.Fixture32, jetBlockFixtures) }
+
+func jetBlockFixtures(t *testing.T, m testMachine) {
 	for _, path := range fixtures.Glob(t, "block/jet_block_*.safetensors") {
 		f := fixtures.Load(t, path)
 		block := fixtureBlock(t, f)
@@ -61,34 +62,15 @@ func TestJetBlockFixtures(t *testing.T) {
 		do := g.Input("do", autograd.Data, n, block.Hidden)
 		values[do] = autograd.Float32s(f.Float32("do"))
 		grads := g.BackwardFrom([]*autograd.Node{b.Out}, []*autograd.Node{do}, wrt, autograd.BackwardConfig{})
-		e := executor(t, g, values, append([]*autograd.Node{b.Out}, grads...)...)
+		e := m.executor(t, g, values, append([]*autograd.Node{b.Out}, grads...)...)
 		if err := e.RunAll(); err != nil {
 			t.Fatal(err)
 		}
-		check.Close(t, "o", e.Value(b.Out).F32, f.Float32("o"), check.Fixture32)
+		check.Close(t, "o", read(t, e, b.Out), f.Float32("o"), m.tol)
 		for i, name := range names {
-			check.Close(t, name, e.Value(grads[i]).F32, f.Float32(name), check.Fixture32)
+			check.Close(t, name, read(t, e, grads[i]), f.Float32(name), m.tol)
 		}
 	}
-}
-
-// executor compiles and binds, with poisoned buffers.
-func executor(t *testing.T, g *autograd.Graph, values map[*autograd.Node]autograd.Value, outputs ...*autograd.Node) *autograd.Executor {
-	t.Helper()
-	p, err := autograd.Compile(g, outputs...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := cpu.New(2)
-	t.Cleanup(c.Close)
-	e := autograd.NewExecutor(p, autograd.OnCPU(c))
-	e.Poison = true
-	for n, v := range values {
-		if err := e.Bind(n, v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return e
 }
 
 func TestJetBlockStartsStatic(t *testing.T) {

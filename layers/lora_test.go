@@ -16,7 +16,7 @@ func TestLoRA(t *testing.T) {
 	}
 	w := livelyWeights(d)
 	ids := someIDs(20, d.Config.VocabSize)
-	want := run(t, d, w, ids, packed.Batch(1, 20))
+	want := run(t, onCPU(t), d, w, ids, packed.Batch(1, 20))
 	a, err := d.WithLoRA(LoRA{Rank: 3, Alpha: 6, Targets: []string{"q_proj", "down_proj"}})
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func TestLoRA(t *testing.T) {
 	if n := d.Config.NumLayers * 2 * 2; adapters != n {
 		t.Errorf("%d adapter matrices, want %d", adapters, n)
 	}
-	check.Close(t, "logits with fresh adapters", run(t, a, adapted, ids, packed.Batch(1, 20)), want, 0)
+	check.Close(t, "logits with fresh adapters", run(t, onCPU(t), a, adapted, ids, packed.Batch(1, 20)), want, 0)
 	for name, v := range adapted {
 		if strings.HasSuffix(name, loraB) {
 			copy(v.F32, check.To[float32](check.Normal(check.Rand(uint64(len(name))), len(v.F32), 0.2)))
@@ -41,11 +41,11 @@ func TestLoRA(t *testing.T) {
 	}
 	cores := cpu.New(1)
 	defer cores.Close()
-	got := run(t, a, adapted, ids, packed.Batch(1, 20))
+	got := run(t, onCPU(t), a, adapted, ids, packed.Batch(1, 20))
 	if check.RelErr(got, want) < 1e-3 {
 		t.Error("adapters change nothing")
 	}
-	check.Close(t, "merged", run(t, d, a.Merge(cores, adapted), ids, packed.Batch(1, 20)), got, check.Chunked32)
+	check.Close(t, "merged", run(t, onCPU(t), d, a.Merge(cores, adapted), ids, packed.Batch(1, 20)), got, check.Chunked32)
 	if _, err := d.WithLoRA(LoRA{Rank: 3, Alpha: 6, Targets: []string{"q_prj"}}); err == nil || !strings.Contains(err.Error(), `lora target "q_prj" is no matrix`) {
 		t.Errorf("got error %v", err)
 	}

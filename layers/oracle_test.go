@@ -77,7 +77,7 @@ func TestDecodersAgainstGorgonia(t *testing.T) {
 		ids := someIDs(20, d.Config.VocabSize)
 		own := newLossGraph(d, w, ids, 10)
 		grads := own.g.Backward(own.loss, own.wrt, autograd.BackwardConfig{})
-		e := executor(t, own.g, own.values, append([]*autograd.Node{own.loss}, grads...)...)
+		e := onCPU(t).executor(t, own.g, own.values, append([]*autograd.Node{own.loss}, grads...)...)
 		if err := e.RunAll(); err != nil {
 			t.Fatal(err)
 		}

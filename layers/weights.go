@@ -101,6 +101,25 @@ func (w Weights) In(p autograd.Precision) Weights {
 	return c
 }
 
+// DrawOn makes random weights on a machine, matrices from N(0, InitializerRange²) whatever their usual start, for
+// measurements of models too large to be drawn on the host. learns is that of Place.
+func (d *Decoder) DrawOn(m *autograd.Machine, seed uint64, learns func(name string) bool) (Weights, error) {
+	w := Weights{}
+	for i, p := range d.params {
+		l := learns != nil && learns(p.Name)
+		var err error
+		if len(p.Shape) == 2 {
+			w[p.Name], err = m.Normal(d.Config.InitializerRange, seed+uint64(i)<<32, l, p.Shape...)
+		} else {
+			w[p.Name], err = m.Place(autograd.Parameter, autograd.Float32s(p.Draw(seed), p.Shape...), l)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("layers: drawing %s: %w", p.Name, err)
+		}
+	}
+	return w, nil
+}
+
 // Place returns the weights where m's executors read them: themselves on the CPU, copies on a device. learns says which
 // are trained and keep their full precision beside; nil is none.
 func (w Weights) Place(m *autograd.Machine, learns func(name string) bool) (Weights, error) {
