@@ -69,20 +69,37 @@ func smallStage(steps int) Stage {
 
 func newTrainer(t *testing.T, s Stage, n Net) *Trainer {
 	t.Helper()
+	cores := cpu.New(2)
+	t.Cleanup(cores.Close)
+	return trainerOn(t, autograd.OnCPU(cores), s, n)
+}
+
+func trainerOn(t *testing.T, m *autograd.Machine, s Stage, n Net) *Trainer {
+	t.Helper()
 	if err := s.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	cores := cpu.New(2)
-	t.Cleanup(cores.Close)
 	data := counting{s.Rows, s.Length}
-	return &Trainer{Stage: s, Student: n, Data: data, HeldOut: data, Machine: autograd.OnCPU(cores)}
+	tr := &Trainer{Stage: s, Student: n, Data: data, HeldOut: data, Machine: m}
+	t.Cleanup(func() {
+		if err := tr.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tr
 }
 
-func TestTrainingLearns(t *testing.T) {
+func TestTrainingLearns(t *testing.T) { eachMachine(t, trainingLearns) }
+
+func trainingLearns(t *testing.T, m *autograd.Machine, precision Precision) {
 	for _, accumulate := range []int{1, 3} {
 		s := smallStage(60)
-		s.Accumulate, s.EvalEvery = accumulate, 30
-		tr := newTrainer(t, s, smallNet(t, "attn", "jet"))
+		if m.Device != nil && m.Device.Info().Emulated {
+			s = smallStage(16)
+			s.Optimizer.LR = 0.03
+		}
+		s.Accumulate, s.EvalEvery, s.Precision = accumulate, s.Steps/2, precision
+		tr := trainerOn(t, m, s, smallNet(t, "attn", "jet"))
 		var losses []float64
 		var evals []Evaluation
 		tr.Hooks.Step = func(_ Progress, r Report) error {
@@ -108,8 +125,12 @@ func TestTrainingLearns(t *testing.T) {
 
 // TestInterruptedRunGoesOnExactly stops after every few steps and goes on from the snapshot; losses equal those of a run
 // without a stop, bit for bit.
-func TestInterruptedRunGoesOnExactly(t *testing.T) {
+func TestInterruptedRunGoesOnExactly(t *testing.T) { eachMachine(t, interruptedRunGoesOn) }
+
+func interruptedRunGoesOn(t *testing.T, m *autograd.Machine, precision Precision) {
 	const steps = 12
+	stage := smallStage(steps)
+	stage.Precision = precision
 	record := func(into *[]Report) func(Progress, Report) error {
 		return func(_ Progress, r Report) error {
 			*into = append(*into, r)
@@ -117,7 +138,7 @@ func TestInterruptedRunGoesOnExactly(t *testing.T) {
 		}
 	}
 	var whole []Report
-	tr := newTrainer(t, smallStage(steps), smallNet(t, "jet", "attn"))
+	tr := trainerOn(t, m, stage, smallNet(t, "jet", "attn"))
 	tr.Hooks.Step = record(&whole)
 	if err := tr.Run(context.Background(), &Progress{}, nil); err != nil {
 		t.Fatal(err)
@@ -128,7 +149,7 @@ func TestInterruptedRunGoesOnExactly(t *testing.T) {
 	var moments []Moments
 	for rounds := 0; ; rounds++ {
 		ctx, cancel := context.WithCancel(context.Background())
-		tr := newTrainer(t, smallStage(steps), net)
+		tr := trainerOn(t, m, stage, net)
 		note := record(&pieces)
 		tr.Hooks.Step = func(p Progress, r Report) error {
 			if p.Step%5 == 0 {
