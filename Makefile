@@ -6,7 +6,13 @@ BENCHTIME  ?= 1s
 # Modules of their own, away from the main one: generators and the like.
 NESTED      = $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod -not -path './.git/*'))
 
-.PHONY: build test race lint portable nested fuzz bench generate
+# The CUDA toolkit, and where a machine without one keeps the parts of it that a GPU build needs.
+CUDA_HOME  ?= /usr/local/cuda
+CUDA_WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gojet/cuda
+GPU_TESTS  ?= .
+GPU_ENV     = CGO_ENABLED=1 CUDA_HOME="$(CUDA_HOME)" CGO_CPPFLAGS="-I$(CURDIR)/dev/cuda/include -I$(CUDA_HOME)/include" CGO_LDFLAGS="-L$(CURDIR)/bin/cuda"
+
+.PHONY: build test race lint portable nested fuzz bench generate gpu gpu-link gpu-env gpu-wheels gpu-wheels-home test-gpu vet-gpu test-emulate
 
 build:
 	go build -o bin/gojet ./cmd/gojet
@@ -49,3 +55,33 @@ generate:
 	@set -e; cd kernels/asm; for prog in $$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./...); do \
 		echo "$$prog"; go run $$prog; \
 	done
+
+# With CUDA, for the GPU of this machine or another's: the binary finds the driver and the toolkit's libraries when it opens a
+# device, and runs on the CPU without them.
+gpu: gpu-link
+	$(GPU_ENV) go build -tags gpu -o bin/gojet ./cmd/gojet
+
+gpu-link: # stand-ins for CUDA's libraries, see dev/cuda
+	@go run ./dev/cuda -include "$(CUDA_HOME)/include" -out bin/cuda
+
+gpu-env: gpu-link # for go build, go test, go vet with -tags gpu: eval "$$(make -s gpu-env)"
+	@printf 'export %s\n' '$(GPU_ENV)'
+
+# The same where there is no toolkit, with the parts of it that PyPI has; the compiler among them compiles every kernel, GPU or none.
+gpu-wheels:
+	dev/cuda/wheels "$(CUDA_WHEELS)"
+	$(MAKE) --no-print-directory gpu CUDA_HOME="$(CUDA_WHEELS)"
+
+gpu-wheels-home:
+	@echo "$(CUDA_WHEELS)"
+
+# Every operation on the GPU against its reference; without a GPU, every kernel is compiled for those that gojet serves.
+test-gpu: gpu-link
+	$(GPU_ENV) go test -tags gpu -run '$(GPU_TESTS)' ./kernels/... ./autograd/...
+
+# The same kernel text on the host, thread by thread: needs a C++ compiler and no GPU.
+test-emulate:
+	CGO_ENABLED=1 go test -tags emulate -run '$(GPU_TESTS)' ./kernels/... ./autograd/...
+
+vet-gpu: gpu-link
+	$(GPU_ENV) go vet -tags gpu ./...

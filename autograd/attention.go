@@ -5,6 +5,7 @@ import (
 
 	"github.com/gojet/gojet/kernels"
 	"github.com/gojet/gojet/kernels/attention"
+	"github.com/gojet/gojet/kernels/device"
 )
 
 // Attention is causal attention with grouped queries, after positions were encoded: q [N, H·D], k and v [N, KV·D],
@@ -83,6 +84,21 @@ func attendArgs[T kernels.Float](o attend, out, in []Value, data func(Value) []T
 	}
 }
 
+// ResultTypes: the log-sum-exp is float32.
+func (o attend) ResultTypes(_ []device.Type, t device.Type) []device.Type {
+	return []device.Type{t, device.Float32}
+}
+
+func (o attend) DeviceScratch(in []Shape, t device.Type) int64 {
+	return attention.DeviceForwardScratch(o.Config, in[0][0], in[3][1]-1, 0, t)
+}
+
+func (o attend) Launch(env *DeviceEnv, out, in []Value) {
+	attention.DeviceForward(env.Queue, &attention.DeviceForwardArgs{
+		Config: o.Config, Seqs: in[3].Dev, Q: in[0].Dev, K: in[1].Dev, V: in[2].Dev, O: out[0].Dev, LSE: out[1].Dev, Scratch: env.Scratch,
+	})
+}
+
 func (o attend) Gradient(c *Chain) []*Node {
 	if c.Grad[0] == nil {
 		c.Graph.fail(fmt.Errorf("autograd: no gradient for the log-sum-exp of attention"))
@@ -124,6 +140,22 @@ func attendBackwardArgs[T kernels.Float](o attendBackward, out, in []Value, data
 	}
 }
 
+// ResultTypes says that the gradients are of the inputs' type, all of them.
+func (o attendBackward) ResultTypes(_ []device.Type, t device.Type) []device.Type {
+	return []device.Type{t, t, t}
+}
+
+func (o attendBackward) DeviceScratch(in []Shape, t device.Type) int64 {
+	return attention.DeviceBackwardScratch(o.Config, in[0][0], in[3][1]-1, t)
+}
+
+func (o attendBackward) Launch(env *DeviceEnv, out, in []Value) {
+	attention.DeviceBackward(env.Queue, &attention.DeviceBackwardArgs{
+		Config: o.Config, Seqs: in[3].Dev, Q: in[0].Dev, K: in[1].Dev, V: in[2].Dev, O: in[4].Dev, LSE: in[5].Dev, DO: in[6].Dev,
+		DQ: out[0].Dev, DK: out[1].Dev, DV: out[2].Dev, Scratch: env.Scratch,
+	})
+}
+
 // cachedAttend: (q, k, v, sequences, kCache, vCache) → o.
 type cachedAttend struct{ attend }
 
@@ -162,4 +194,19 @@ func (o cachedAttend) Run(env *Env, out, in []Value) {
 		O: out[0].F32, Scratch: env.Scratch,
 	}
 	attention.Forward(env.Cores, &a)
+}
+
+func (o cachedAttend) ResultTypes(_ []device.Type, t device.Type) []device.Type {
+	return []device.Type{t}
+}
+
+func (o cachedAttend) DeviceScratch(in []Shape, t device.Type) int64 {
+	return attention.DeviceForwardScratch(o.Config, in[0][0], in[3][1]-1, in[4][1], t)
+}
+
+func (o cachedAttend) Launch(env *DeviceEnv, out, in []Value) {
+	attention.DeviceForward(env.Queue, &attention.DeviceForwardArgs{
+		Config: o.Config, Seqs: in[3].Dev, Q: in[0].Dev, K: in[1].Dev, V: in[2].Dev, KCache: in[4].Dev, VCache: in[5].Dev, Cap: in[4].Shape[1],
+		O: out[0].Dev, Scratch: env.Scratch,
+	})
 }

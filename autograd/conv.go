@@ -5,6 +5,7 @@ import (
 
 	"github.com/gojet/gojet/kernels"
 	"github.com/gojet/gojet/kernels/conv"
+	"github.com/gojet/gojet/kernels/device"
 )
 
 // DynamicConv is a causal convolution whose kernel comes with every token, then SiLU: x [N, D], kernel [N, D·W] with the
@@ -92,6 +93,14 @@ func convolveArgs[T kernels.Float](o convolve, out, in []Value, data func(Value)
 	return a
 }
 
+func (o convolve) Launch(env *DeviceEnv, out, in []Value) {
+	a := conv.DeviceForwardArgs{Config: o.Config, Sequences: in[2].Dev, X: in[0].Dev, Kernel: in[1].Dev, Y: out[0].Dev}
+	if len(in) > 3 {
+		a.Cache, a.NewCache = in[3].Dev, in[3].Dev
+	}
+	conv.DeviceForward(env.Queue, &a)
+}
+
 func (o convolve) Gradient(c *Chain) []*Node {
 	return append(c.Graph.Apply(convolveBackward{o}, c.In[0], c.In[1], c.In[2], c.Grad[0])[:2:2], nil)
 }
@@ -115,6 +124,17 @@ func (o convolveBackward) Run(env *Env, out, in []Value) {
 	}
 	a := convolveBackwardArgs(o, out, in, f32)
 	conv.Backward(env.Cores, &a)
+}
+
+func (o convolveBackward) DeviceScratch(in []Shape, _ device.Type) int64 {
+	return o.Config.DeviceScratch(in[0][0])
+}
+
+func (o convolveBackward) Launch(env *DeviceEnv, out, in []Value) {
+	conv.DeviceBackward(env.Queue, &conv.DeviceBackwardArgs{
+		Config: o.Config, Sequences: in[2].Dev, X: in[0].Dev, Kernel: in[1].Dev, DY: in[3].Dev,
+		DX: out[0].Dev, DKernel: out[1].Dev, Scratch: env.Scratch,
+	})
 }
 
 func convolveBackwardArgs[T kernels.Float](o convolveBackward, out, in []Value, data func(Value) []T) conv.BackwardArgs[T] {

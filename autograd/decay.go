@@ -3,6 +3,7 @@ package autograd
 import (
 	"github.com/gojet/gojet/kernels"
 	"github.com/gojet/gojet/kernels/decay"
+	"github.com/gojet/gojet/kernels/device"
 )
 
 // DecayGate is the logarithm of a state's decay, −exp(aLog)·softplus(a + dtBias): a [N, H], aLog and dtBias [H],
@@ -37,6 +38,15 @@ func (o decayGate) Run(env *Env, out, in []Value) {
 	decay.Forward(env.Cores, &a)
 }
 
+// ResultTypes: the gate is float32.
+func (decayGate) ResultTypes([]device.Type, device.Type) []device.Type {
+	return []device.Type{device.Float32}
+}
+
+func (decayGate) Launch(env *DeviceEnv, out, in []Value) {
+	decay.DeviceForward(env.Queue, &decay.DeviceForwardArgs{G: out[0].Dev, A: in[0].Dev, ALog: in[1].Dev, DTBias: in[2].Dev})
+}
+
 func decayArgs[T kernels.Float](out, in []Value, data func(Value) []T) decay.ForwardArgs[T] {
 	return decay.ForwardArgs[T]{G: data(out[0]), A: data(in[0]), ALog: data(in[1]), DTBias: data(in[2])}
 }
@@ -64,6 +74,17 @@ func (decayGateBackward) Run(env *Env, out, in []Value) {
 	a := decayBackwardArgs(out, in, f32)
 	a.Scratch = env.Scratch
 	decay.Backward(env.Cores, &a)
+}
+
+func (decayGateBackward) DeviceScratch(in []Shape, _ device.Type) int64 {
+	return decay.DeviceScratch(in[0][0], in[0][1])
+}
+
+func (decayGateBackward) Launch(env *DeviceEnv, out, in []Value) {
+	decay.DeviceBackward(env.Queue, &decay.DeviceBackwardArgs{
+		DA: out[0].Dev, DALog: out[1].Dev, DDTBias: out[2].Dev,
+		A: in[0].Dev, ALog: in[1].Dev, DTBias: in[2].Dev, DG: in[3].Dev, Scratch: env.Scratch,
+	})
 }
 
 func decayBackwardArgs[T kernels.Float](out, in []Value, data func(Value) []T) decay.BackwardArgs[T] {

@@ -1,6 +1,7 @@
 package autograd
 
 import (
+	"reflect"
 	"slices"
 
 	"gorgonia.org/tensor"
@@ -128,6 +129,35 @@ func (p *Plan) on(t device.Type) *Plan {
 	}
 	q.steps = slices.Clone(p.steps)
 	q.assign()
+	q.joinGroups()
 	q.arena = layOut(q.storages)
 	return &q
+}
+
+// groupEnd returns the end of the group of steps that begins at step i: those that are queued together.
+func (p *Plan) groupEnd(i int) int {
+	end := i + 1
+	if _, ok := p.steps[i].op.(Grouped); ok {
+		for end < len(p.steps) && reflect.TypeOf(p.steps[end].op) == reflect.TypeOf(p.steps[i].op) {
+			end++
+		}
+	}
+	return end
+}
+
+// joinGroups makes everything that the steps of a group read and write live as long as the whole group runs.
+func (p *Plan) joinGroups() {
+	for i := 0; i < len(p.steps); {
+		end := p.groupEnd(i)
+		for k := range p.storages {
+			s := &p.storages[k]
+			if s.from > i && s.from < end {
+				s.from = i
+			}
+			if s.to >= i && s.to < end {
+				s.to = end - 1
+			}
+		}
+		i = end
+	}
 }

@@ -3,6 +3,7 @@ package autograd
 import (
 	"fmt"
 
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/kernels/embedding"
 )
 
@@ -31,6 +32,11 @@ func (lookUp) Run(env *Env, out, in []Value) {
 	embedding.Forward(env.Cores, out[0].F32, embedding.Table{F32: w.F32, BF16: w.BF16}, ids, d)
 }
 
+func (lookUp) Launch(env *DeviceEnv, out, in []Value) {
+	w := in[1].Shape
+	embedding.DeviceForward(env.Queue, &embedding.DeviceForwardArgs{N: in[0].Shape[0], Vocab: w[0], D: w[1], Y: out[0].Dev, W: in[1].Dev, IDs: in[0].Dev})
+}
+
 func (lookUp) Gradient(c *Chain) []*Node {
 	w := c.In[1].Shape()
 	return []*Node{nil, c.Graph.apply1(embeddingBackward{vocab: w[0]}, c.In[0], c.Grad[0])}
@@ -53,4 +59,15 @@ func (o embeddingBackward) Run(env *Env, out, in []Value) {
 		return
 	}
 	embedding.Backward(env.Cores, out[0].F32, dy.F32, ids, d)
+}
+
+// DeviceScratch is room for the order of the tokens.
+func (embeddingBackward) DeviceScratch(in []Shape, _ device.Type) int64 {
+	return embedding.DeviceBackwardScratch(in[0][0])
+}
+
+func (o embeddingBackward) Launch(env *DeviceEnv, out, in []Value) {
+	embedding.DeviceBackward(env.Queue, &embedding.DeviceBackwardArgs{
+		N: in[0].Shape[0], Vocab: o.vocab, D: in[1].Shape[1], DW: out[0].Dev, DY: in[1].Dev, IDs: in[0].Dev, Scratch: env.Scratch,
+	})
 }

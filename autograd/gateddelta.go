@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/gojet/gojet/kernels"
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/kernels/gateddelta"
 )
 
@@ -91,6 +92,31 @@ func gatedDeltaForward[T kernels.Float](o gatedDelta, out, in []Value, data func
 	return a
 }
 
+// DeviceLens: what is kept for the backward pass has another layout on a device.
+func (o gatedDelta) DeviceLens(in []Shape, t device.Type) []int {
+	return []int{0, 0, gateddelta.DeviceStatesLen(o.Config, in[0][0], in[5][1]-1, t)}
+}
+
+func (o gatedDelta) ResultTypes(_ []device.Type, t device.Type) []device.Type {
+	return []device.Type{t, device.Float32, t}
+}
+
+func (o gatedDelta) DeviceScratch(in []Shape, t device.Type) int64 {
+	return gateddelta.DeviceForwardScratch(o.Config, in[0][0], in[5][1]-1, t)
+}
+
+func (o gatedDelta) Launch(env *DeviceEnv, out, in []Value) {
+	a := gateddelta.DeviceForwardArgs{
+		Config: o.Config, Sequences: in[5].Dev,
+		Q: in[0].Dev, K: in[1].Dev, V: in[2].Dev, G: in[3].Dev, Beta: in[4].Dev,
+		O: out[0].Dev, HT: out[1].Dev, States: out[2].Dev, Scratch: env.Scratch,
+	}
+	if o.initial {
+		a.H0 = in[6].Dev
+	}
+	gateddelta.DeviceForward(env.Queue, &a)
+}
+
 func (o gatedDelta) Gradient(c *Chain) []*Node {
 	if c.Grad[0] == nil {
 		c.Graph.fail(errors.New("autograd: a gradient reaches the final state of the gated delta rule but not its output"))
@@ -171,6 +197,34 @@ func gatedDeltaBackwardArgs[T kernels.Float](o gatedDeltaBackward, out, in []Val
 	return a
 }
 
+func (o gatedDeltaBackward) DeviceLens(in []Shape, _ device.Type) []int {
+	return make([]int, o.states()-1)
+}
+
+func (o gatedDeltaBackward) ResultTypes(_ []device.Type, t device.Type) []device.Type {
+	return []device.Type{t, t, t, device.Float32, device.Float32, device.Float32}[:o.states()-1]
+}
+
+func (o gatedDeltaBackward) DeviceScratch(in []Shape, t device.Type) int64 {
+	return gateddelta.DeviceBackwardScratch(o.Config, in[0][0], in[5][1]-1, t)
+}
+
+func (o gatedDeltaBackward) Launch(env *DeviceEnv, out, in []Value) {
+	at := o.states()
+	a := gateddelta.DeviceBackwardArgs{
+		Config: o.Config, Sequences: in[5].Dev,
+		Q: in[0].Dev, K: in[1].Dev, States: in[at].Dev, DO: in[at+1].Dev,
+		DQ: out[0].Dev, DK: out[1].Dev, DV: out[2].Dev, DG: out[3].Dev, DBeta: out[4].Dev, Scratch: env.Scratch,
+	}
+	if o.initial {
+		a.DH0 = out[5].Dev
+	}
+	if o.final {
+		a.DHT = in[at+2].Dev
+	}
+	gateddelta.DeviceBackward(env.Queue, &a)
+}
+
 // cachedGatedDelta: (q, k, v, g, beta, sequences, state) → o.
 type cachedGatedDelta struct{ gatedDelta }
 
@@ -193,4 +247,16 @@ func (o cachedGatedDelta) Run(env *Env, out, in []Value) {
 	var none Value
 	full := [3]Value{out[0], {Shape: in[6].Shape, F32: in[6].F32, F64: in[6].F64}, none}
 	o.gatedDelta.Run(env, full[:], in)
+}
+
+func (o cachedGatedDelta) DeviceLens([]Shape, device.Type) []int { return []int{0} }
+
+func (o cachedGatedDelta) ResultTypes(_ []device.Type, t device.Type) []device.Type {
+	return []device.Type{t}
+}
+
+func (o cachedGatedDelta) Launch(env *DeviceEnv, out, in []Value) {
+	var none Value
+	full := [3]Value{out[0], in[6], none}
+	o.gatedDelta.Launch(env, full[:], in)
 }

@@ -3,6 +3,7 @@ package autograd
 import (
 	"fmt"
 
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/kernels/linear"
 )
 
@@ -57,6 +58,16 @@ func (o linearLayer) Run(env *Env, out, in []Value) {
 	linear.Forward(env.Cores, out[0].F32, in[0].F32, in[1].weight(), b, n, d, width)
 }
 
+// Launch is Run on a device.
+func (o linearLayer) Launch(env *DeviceEnv, out, in []Value) {
+	n, width, d := in[0].Shape[0], in[1].Shape[0], in[0].Shape[1]
+	var bias device.Tensor
+	if o.bias {
+		bias = in[2].Dev
+	}
+	linear.DeviceForward(env.Queue, out[0].Dev, in[0].Dev, in[1].Dev, bias, n, d, width)
+}
+
 func (o linearLayer) Gradient(c *Chain) []*Node {
 	grads := make([]*Node, len(c.In))
 	if c.Want[0] {
@@ -87,6 +98,12 @@ func (linearBackwardInput) Run(env *Env, out, in []Value) {
 	linear.BackwardInput(env.Cores, out[0].F32, in[0].F32, in[1].weight(), n, d, width)
 }
 
+// Launch is Run on a device.
+func (linearBackwardInput) Launch(env *DeviceEnv, out, in []Value) {
+	n, width, d := in[0].Shape[0], in[1].Shape[0], in[1].Shape[1]
+	linear.DeviceBackwardInput(env.Queue, out[0].Dev, in[0].Dev, in[1].Dev, n, d, width)
+}
+
 // linearBackwardWeight: (dy, x) → dw[, dbias].
 type linearBackwardWeight struct{ bias bool }
 
@@ -115,4 +132,22 @@ func (o linearBackwardWeight) Run(env *Env, out, in []Value) {
 		return
 	}
 	linear.BackwardWeight(env.Cores, out[0].F32, dbias.F32, in[0].F32, in[1].F32, n, d, width)
+}
+
+// Launch is Run on a device.
+func (o linearBackwardWeight) Launch(env *DeviceEnv, out, in []Value) {
+	n, width, d := in[0].Shape[0], in[0].Shape[1], in[1].Shape[1]
+	var dbias device.Tensor
+	if o.bias {
+		dbias = out[1].Dev
+	}
+	linear.DeviceBackwardWeight(env.Queue, out[0].Dev, dbias, in[0].Dev, in[1].Dev, env.Scratch, n, d, width)
+}
+
+// DeviceScratch is what the sums over the tokens need.
+func (o linearBackwardWeight) DeviceScratch(in []Shape, _ device.Type) int64 {
+	if !o.bias {
+		return 0
+	}
+	return linear.DeviceBackwardWeightScratch(in[0][0], in[0][1])
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/gojet/gojet/kernels"
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/kernels/linearloss"
 )
 
@@ -136,6 +137,27 @@ func (o linearLoss) report(out []Value, r linearloss.Result) {
 	out[4].set(1, float64(r.Agree))
 }
 
+// DeviceScratch is room for logits.
+func (o linearLoss) DeviceScratch(in []Shape, t device.Type) int64 {
+	return linearloss.DeviceScratch(in[0][0], in[1][0], in[0][1], o.teacher, t)
+}
+
+func (o linearLoss) Launch(env *DeviceEnv, out, in []Value) {
+	n, d, vocab := in[0].Shape[0], in[0].Shape[1], in[1].Shape[0]
+	if o.teacher {
+		linearloss.DeviceKL(env.Queue, &linearloss.DeviceKLArgs{
+			N: n, Vocab: vocab, DStudent: d, DTeacher: in[3].Shape[1], Temperature: o.temperature, Weight: o.weight,
+			Labels: in[2].Dev, HStudent: in[0].Dev, WStudent: in[1].Dev, HTeacher: in[3].Dev, WTeacher: in[4].Dev,
+			Loss: out[0].Dev, DH: out[1].Dev, DW: out[2].Dev, Token: out[3].Dev, Counts: out[4].Dev, Scratch: env.Scratch,
+		})
+		return
+	}
+	linearloss.DeviceCrossEntropy(env.Queue, &linearloss.DeviceCrossEntropyArgs{
+		N: n, Vocab: vocab, D: d, Weight: o.weight, Labels: in[2].Dev, H: in[0].Dev, W: in[1].Dev,
+		Loss: out[0].Dev, DH: out[1].Dev, DW: out[2].Dev, Token: out[3].Dev, Counts: out[4].Dev, Scratch: env.Scratch,
+	})
+}
+
 // set writes element i, where the value is wanted.
 func (v Value) set(i int, x float64) {
 	if v.F64 != nil {
@@ -199,6 +221,16 @@ func mseArgs[T kernels.Float](o hiddenMSE, out, in []Value, data func(Value) []T
 	return linearloss.MSEArgs[T]{
 		D: in[0].Shape[1], Labels: in[2].I32, A: data(in[0]), B: data(in[1]), GradScale: o.weight, DA: data(out[1]),
 	}
+}
+
+// DeviceScratch is room for partial sums.
+func (hiddenMSE) DeviceScratch([]Shape, device.Type) int64 { return linearloss.DeviceMSEScratch() }
+
+func (o hiddenMSE) Launch(env *DeviceEnv, out, in []Value) {
+	linearloss.DeviceMSE(env.Queue, &linearloss.DeviceMSEArgs{
+		N: in[0].Shape[0], D: in[0].Shape[1], Weight: o.weight, Labels: in[2].Dev, A: in[0].Dev, B: in[1].Dev,
+		Loss: out[0].Dev, DA: out[1].Dev, Counts: out[2].Dev, Scratch: env.Scratch,
+	})
 }
 
 func (o hiddenMSE) Gradient(c *Chain) []*Node { return []*Node{c.scaled(c.Out[1]), nil, nil} }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/gojet/gojet/kernels"
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/kernels/rmsnorm"
 )
 
@@ -63,6 +64,14 @@ func rmsNormForward[T kernels.Float](o rmsNorm, out, in []Value, data func(Value
 	return a
 }
 
+func (o rmsNorm) Launch(env *DeviceEnv, out, in []Value) {
+	a := rmsnorm.DeviceForwardArgs{Y: out[0].Dev, X: in[0].Dev, W: in[1].Dev, Eps: o.eps}
+	if o.gated {
+		a.Gate = in[2].Dev
+	}
+	rmsnorm.DeviceForward(env.Queue, &a)
+}
+
 func (o rmsNorm) Gradient(c *Chain) []*Node {
 	return c.Graph.Apply(rmsNormBackward{o}, append(c.In[:len(c.In):len(c.In)], c.Grad[0])...)
 }
@@ -96,6 +105,21 @@ func (o rmsNormBackward) Run(env *Env, out, in []Value) {
 	a := rmsNormBackwardArgs(o, out, in, f32)
 	a.Scratch = env.Scratch
 	rmsnorm.Backward(env.Cores, &a)
+}
+
+func (o rmsNormBackward) DeviceScratch(in []Shape, _ device.Type) int64 {
+	return rmsnorm.DeviceScratch(size(in[0])/in[1][0], in[1][0])
+}
+
+func (o rmsNormBackward) Launch(env *DeviceEnv, out, in []Value) {
+	a := rmsnorm.DeviceBackwardArgs{
+		DX: out[0].Dev, DW: out[1].Dev,
+		X: in[0].Dev, W: in[1].Dev, DY: in[len(in)-1].Dev, Eps: o.eps, Scratch: env.Scratch,
+	}
+	if o.gated {
+		a.DGate, a.Gate = out[2].Dev, in[2].Dev
+	}
+	rmsnorm.DeviceBackward(env.Queue, &a)
 }
 
 func rmsNormBackwardArgs[T kernels.Float](o rmsNormBackward, out, in []Value, data func(Value) []T) rmsnorm.BackwardArgs[T] {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gojet/gojet/kernels"
 	"github.com/gojet/gojet/kernels/adamw"
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/kernels/gradnorm"
 	"github.com/gojet/gojet/kernels/pointwise"
 )
@@ -61,6 +62,39 @@ func (o *clipFactor) Run(env *Env, out, in []Value) {
 	out[0].set(1, factor)
 }
 
+// Group prepares the table of gradients.
+func (o *clipFactor) Group(env *DeviceEnv, steps []GroupStep) (launch, free func()) {
+	list := make([]gradnorm.DeviceClipArgs, len(steps))
+	for i, s := range steps {
+		var grads []device.Tensor
+		for _, v := range s.In {
+			grads = append(grads, v.Dev)
+		}
+		t := gradnorm.NewTable(env.Queue, grads)
+		list[i] = gradnorm.DeviceClipArgs{Table: t, Limit: s.Op.(*clipFactor).limit, Result: s.Out[0].Dev, Sums: env.Queue.New(device.Float64, t.Blocks)}
+	}
+	launch = func() {
+		for i := range list {
+			gradnorm.DeviceClip(env.Queue, &list[i])
+		}
+	}
+	return launch, func() {
+		for _, a := range list {
+			a.Table.Free()
+			env.Queue.Free(a.Sums)
+		}
+	}
+}
+
+func (o *clipFactor) Launch(env *DeviceEnv, out, in []Value) { launchAlone(env, o, out, in) }
+
+// launchAlone is a group of one step, prepared for one launch.
+func launchAlone(env *DeviceEnv, o Grouped, out, in []Value) {
+	launch, free := o.Group(env, []GroupStep{{o, out, in}})
+	launch()
+	free()
+}
+
 // AdamW appends one step of decoupled AdamW, which advances param, m and v in place. clip is ClipFactor's result, and
 // settings [2] holds the learning rate and the number of the step, from 1. Where the norm is not finite, nothing is
 // written. The node's value is 1 where the step was taken and 0 where it was not.
@@ -114,6 +148,37 @@ func adamWArgs[T kernels.Float](o adamW, in []Value, data func(Value) []T) adamw
 	}
 }
 
+// Group prepares the table of all tensors that share a factor and settings.
+func (adamW) Group(env *DeviceEnv, steps []GroupStep) (launch, free func()) {
+	var list []adamw.DeviceArgs
+	for len(steps) > 0 {
+		clip, settings := steps[0].In[4].Dev, steps[0].In[5].Dev
+		var params []adamw.DeviceParam
+		for len(steps) > 0 && steps[0].In[4].Dev == clip && steps[0].In[5].Dev == settings {
+			s := steps[0]
+			c := s.Op.(adamW).AdamWConfig
+			params = append(params, adamw.DeviceParam{
+				Beta1: c.Beta1, Beta2: c.Beta2, Epsilon: c.Epsilon, WeightDecay: c.WeightDecay,
+				Param: s.In[0].Dev, Master: s.In[0].Master, M: s.In[1].Dev, V: s.In[2].Dev, G: s.In[3].Dev, Done: s.Out[0].Dev,
+			})
+			steps = steps[1:]
+		}
+		list = append(list, adamw.DeviceArgs{Table: adamw.NewTable(env.Queue, params), Clip: clip, Settings: settings})
+	}
+	launch = func() {
+		for i := range list {
+			adamw.DeviceStep(env.Queue, &list[i])
+		}
+	}
+	return launch, func() {
+		for _, a := range list {
+			a.Table.Free()
+		}
+	}
+}
+
+func (o adamW) Launch(env *DeviceEnv, out, in []Value) { launchAlone(env, o, out, in) }
+
 // Accumulate adds grad to sum, a State input of the same shape, in place. The node's value is 1 once it is done.
 func (g *Graph) Accumulate(sum, grad *Node) *Node { return g.apply1(accumulate{}, sum, grad) }
 
@@ -137,3 +202,15 @@ func (accumulate) Run(env *Env, out, in []Value) {
 	}
 	out[0].set(0, 1)
 }
+
+// Group prepares the table of all sums.
+func (accumulate) Group(env *DeviceEnv, steps []GroupStep) (launch, free func()) {
+	sums := make([]adamw.DeviceSum, len(steps))
+	for i, s := range steps {
+		sums[i] = adamw.DeviceSum{Sum: s.In[0].Dev, G: s.In[1].Dev, Done: s.Out[0].Dev}
+	}
+	t := adamw.NewSums(env.Queue, sums)
+	return func() { adamw.DeviceAccumulate(env.Queue, t) }, t.Free
+}
+
+func (o accumulate) Launch(env *DeviceEnv, out, in []Value) { launchAlone(env, o, out, in) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/kernels/pointwise"
 )
 
@@ -45,6 +46,17 @@ func (sum) Run(env *Env, out, in []Value) {
 		}
 		a = y
 	}
+}
+
+// ResultTypes: a sum is stored as its terms are.
+func (sum) ResultTypes(in []device.Type, _ device.Type) []device.Type { return in[:1] }
+
+func (sum) Launch(env *DeviceEnv, out, in []Value) {
+	terms := make([]device.Tensor, len(in))
+	for i, v := range in {
+		terms[i] = v.Dev
+	}
+	pointwise.DeviceSum(env.Queue, out[0].Dev, terms...)
 }
 
 func (sum) Differentiates(n int) []bool { return all(n) }
@@ -93,6 +105,13 @@ func (scaleBy) Run(env *Env, out, in []Value) {
 	pointwise.Scale(env.Cores, out[0].F32, in[1].F32[0], in[0].F32)
 }
 
+// ResultTypes: a multiple is stored as x is.
+func (scaleBy) ResultTypes(in []device.Type, _ device.Type) []device.Type { return in[:1] }
+
+func (scaleBy) Launch(env *DeviceEnv, out, in []Value) {
+	pointwise.DeviceScaleBy(env.Queue, out[0].Dev, in[1].Dev, in[0].Dev)
+}
+
 // SiLU is x·sigmoid(x).
 func (g *Graph) SiLU(x *Node) *Node { return g.apply1(activation{pointwise.SiLU}, x) }
 
@@ -112,6 +131,18 @@ func (a activation) Run(env *Env, out, in []Value) {
 		return
 	}
 	pointwise.Forward(env.Cores, a.f, out[0].F32, in[0].F32)
+}
+
+// ResultTypes: the sigmoid makes gates, which are float32.
+func (a activation) ResultTypes(in []device.Type, _ device.Type) []device.Type {
+	if a.f == pointwise.Sigmoid {
+		return []device.Type{device.Float32}
+	}
+	return in[:1]
+}
+
+func (a activation) Launch(env *DeviceEnv, out, in []Value) {
+	pointwise.DeviceForward(env.Queue, a.f, out[0].Dev, in[0].Dev)
 }
 
 func (a activation) Gradient(c *Chain) []*Node {
@@ -139,6 +170,15 @@ func (a activationBackward) Run(env *Env, out, in []Value) {
 	pointwise.Backward(env.Cores, a.f, out[0].F32, in[0].F32, in[1].F32)
 }
 
+// ResultTypes: a gradient is stored as its variable is.
+func (a activationBackward) ResultTypes(in []device.Type, _ device.Type) []device.Type {
+	return in[1:]
+}
+
+func (a activationBackward) Launch(env *DeviceEnv, out, in []Value) {
+	pointwise.DeviceBackward(env.Queue, a.f, out[0].Dev, in[0].Dev, in[1].Dev)
+}
+
 // Scale is x times a constant.
 func (g *Graph) Scale(x *Node, factor float64) *Node { return g.apply1(scale{factor}, x) }
 
@@ -155,6 +195,13 @@ func (o scale) Run(env *Env, out, in []Value) {
 		return
 	}
 	pointwise.Scale(env.Cores, out[0].F32, float32(o.factor), in[0].F32)
+}
+
+// ResultTypes: a multiple is stored as x is.
+func (scale) ResultTypes(in []device.Type, _ device.Type) []device.Type { return in }
+
+func (o scale) Launch(env *DeviceEnv, out, in []Value) {
+	pointwise.DeviceScale(env.Queue, out[0].Dev, o.factor, in[0].Dev)
 }
 
 func (o scale) Gradient(c *Chain) []*Node { return []*Node{c.Graph.Scale(c.Grad[0], o.factor)} }

@@ -3,7 +3,6 @@ package autograd
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/gojet/gojet/kernels/device"
@@ -110,9 +109,7 @@ func (r *remote) prepare(e *Executor) error {
 			w.scratch = r.view(e.plan.storages[s].offset, device.Float32, int(e.plan.storages[s].bytes/4))
 		}
 		if g, ok := op.(Grouped); ok {
-			for w.to < len(e.calls) && reflect.TypeOf(e.calls[w.to].op) == reflect.TypeOf(c.op) {
-				w.to++
-			}
+			w.to = e.plan.groupEnd(i)
 			r.group(e, &w, g)
 		} else {
 			w.launch = func() { op.Launch(&r.env, c.out, c.in) }

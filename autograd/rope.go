@@ -69,6 +69,14 @@ func (o rotate) Run(env *Env, out, in []Value) {
 	}
 }
 
+func (o rotate) Launch(env *DeviceEnv, out, in []Value) {
+	launch := rope.DeviceForward
+	if o.back {
+		launch = rope.DeviceBackward
+	}
+	launch(env.Queue, o.theta, o.dim, &rope.DeviceArgs{Y: out[0].Dev, X: in[0].Dev, Heads: in[0].Shape[1] / o.dim, Sequences: in[1].Dev})
+}
+
 func rotateArgs[T kernels.Float](o rotate, out, in []Value, data func(Value) []T) rope.Args[T] {
 	return rope.Args[T]{Y: data(out[0]), X: data(in[0]), Heads: in[0].Shape[1] / o.dim, Seqs: in[1].sequences()}
 }

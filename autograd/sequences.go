@@ -86,3 +86,7 @@ func (lastTokens) Run(_ *Env, out, in []Value) {
 	}
 	rows.Last(out[0].F32, in[0].F32, d, q)
 }
+
+func (lastTokens) Launch(env *DeviceEnv, out, in []Value) {
+	rows.DeviceLast(env.Queue, out[0].Dev, in[0].Dev, in[1].Dev, in[0].Shape[1])
+}

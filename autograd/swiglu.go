@@ -31,6 +31,10 @@ func (swiGLU) Run(env *Env, out, in []Value) {
 	swiglu.Forward(env.Cores, &swiglu.ForwardArgs[float32]{Y: out[0].F32, Gate: in[0].F32, Up: in[1].F32})
 }
 
+func (swiGLU) Launch(env *DeviceEnv, out, in []Value) {
+	swiglu.DeviceForward(env.Queue, &swiglu.DeviceForwardArgs{Y: out[0].Dev, Gate: in[0].Dev, Up: in[1].Dev})
+}
+
 func (swiGLU) Gradient(c *Chain) []*Node {
 	return c.Graph.Apply(swiGLUBackward{}, c.Grad[0], c.In[0], c.In[1])
 }
@@ -54,4 +58,8 @@ func (swiGLUBackward) Run(env *Env, out, in []Value) {
 		return
 	}
 	swiglu.Backward(env.Cores, &swiglu.BackwardArgs[float32]{DGate: out[0].F32, DUp: out[1].F32, DY: in[0].F32, Gate: in[1].F32, Up: in[2].F32})
+}
+
+func (swiGLUBackward) Launch(env *DeviceEnv, out, in []Value) {
+	swiglu.DeviceBackward(env.Queue, &swiglu.DeviceBackwardArgs{DGate: out[0].Dev, DUp: out[1].Dev, DY: in[0].Dev, Gate: in[1].Dev, Up: in[2].Dev})
 }

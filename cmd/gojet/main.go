@@ -35,7 +35,9 @@ func newRoot(out, errs io.Writer) *cobra.Command {
 		return fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())
 	})
 	root.AddCommand(
+		newBench(),
 		newData(),
+		newDoctor(),
 		newGenerate(),
 		newInspect(),
 		newParity(),

@@ -75,7 +75,9 @@ func TestCommands(t *testing.T) {
 	calls := map[string][]call{
 		"root":     rootCalls(),
 		"version":  versionCalls(),
+		"bench":    benchCalls(),
 		"data":     dataCalls(t),
+		"doctor":   doctorCalls(),
 		"generate": generateCalls(t),
 		"report":   reportCalls(t),
 		"inspect":  inspectCalls(t),

@@ -21,9 +21,9 @@ const module = "github.com/gojet/gojet"
 var rooms = map[string][]string{
 	"bf16":                    {},
 	"kernels":                 {"bf16", "kernels/device"},
-	"kernels/device":          {},
+	"kernels/device":          {"bf16"},
 	"autograd":                {"kernels", "kernels/device", "bf16"},
-	"layers":                  {"autograd", "kernels", "checkpoints", "bf16"},
+	"layers":                  {"autograd", "kernels", "kernels/device", "checkpoints", "bf16"},
 	"datasets":                {"checkpoints/safetensors", "bf16", "internal"}, // tokens come in that format
 	"checkpoints":             {"checkpoints/safetensors", "bf16", "internal"},
 	"checkpoints/safetensors": {"checkpoints", "bf16"}, // the file format alone; of its own room only what is internal

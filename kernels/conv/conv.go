@@ -77,6 +77,10 @@ func (f Config) check(seqs packed.Sequences, n, rows int, buffers []buffer) {
 	if err := seqs.Validate(n, rows); err != nil {
 		panic("conv: " + err.Error())
 	}
+	f.checkBuffers(n, rows, buffers)
+}
+
+func (f Config) checkBuffers(n, rows int, buffers []buffer) {
 	for _, b := range buffers {
 		if (b.needed || b.length > 0) && b.length != b.want {
 			panic(fmt.Sprintf("conv: %s has %d values, want %d (%s; N %d, D %d, W %d, rows %d)",

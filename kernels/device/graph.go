@@ -1,5 +1,7 @@
 package device
 
+import "errors"
+
 // Graph is recorded work that can be queued again as a whole.
 type Graph struct {
 	d *Device
@@ -9,10 +11,24 @@ type Graph struct {
 // Capture records the work that f queues instead of running it. Kernels that f launches must have been compiled, and
 // f must neither take memory nor wait: run it once before.
 func (d *Device) Capture(f func()) (*Graph, error) {
-	d.do(d.drv.beginCapture)
+	began := false
+	d.do(func() error {
+		err := d.drv.beginCapture()
+		began = err == nil
+		d.capturing = began
+		return err
+	})
 	f()
 	g := &Graph{d: d}
-	d.do(func() (err error) { g.h, err = d.drv.endCapture(); return err })
+	d.mu.Lock()
+	if began { // also after a failure, so that the queue does not stay in this state
+		h, err := d.drv.endCapture()
+		d.capturing, g.h = false, h
+		if d.err == nil {
+			d.err = err
+		}
+	}
+	d.mu.Unlock()
 	if err := d.Err(); err != nil {
 		return nil, err
 	}
@@ -55,5 +71,5 @@ func (e *Event) Close() { e.d.do(func() error { return e.d.drv.freeEvent(e.h) })
 func (d *Device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.drv.close()
+	return errors.Join(d.memory.close(), d.drv.close())
 }

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 )
@@ -9,6 +10,9 @@ import (
 func (d *Device) New(t Type, n int) Tensor {
 	var out Tensor
 	d.do(func() error {
+		if d.capturing {
+			return errors.New("device: memory cannot be taken while work is recorded")
+		}
 		ptr, err := d.memory.take(int64(n) * int64(t.Size()))
 		if err != nil {
 			return err
@@ -81,64 +85,4 @@ func (d *Device) ResetPeak() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.memory.usage.Peak = d.memory.usage.Live
-}
-
-// allocator keeps freed memory for reuse, because a driver's own calls wait for the device.
-type allocator struct {
-	drv   driver
-	live  map[uintptr]int64
-	spare map[int64][]uintptr
-	usage Usage
-}
-
-func (a *allocator) init(drv driver) {
-	a.drv, a.live, a.spare = drv, map[uintptr]int64{}, map[int64][]uintptr{}
-}
-
-func (a *allocator) take(bytes int64) (uintptr, error) {
-	bytes = max(Aligned(bytes), 256)
-	ptr := uintptr(0)
-	if s := a.spare[bytes]; len(s) > 0 {
-		ptr, a.spare[bytes] = s[len(s)-1], s[:len(s)-1]
-	} else {
-		p, err := a.drv.alloc(bytes)
-		if err != nil {
-			if err = a.release(); err == nil {
-				p, err = a.drv.alloc(bytes)
-			}
-			if err != nil {
-				return 0, fmt.Errorf("device: %d bytes asked for, %d in use: %w", bytes, a.usage.Live, err)
-			}
-		}
-		ptr = p
-		a.usage.Held += bytes
-	}
-	a.live[ptr] = bytes
-	a.usage.Live += bytes
-	a.usage.Peak = max(a.usage.Peak, a.usage.Live)
-	return ptr, nil
-}
-
-func (a *allocator) give(ptr uintptr) {
-	bytes, ok := a.live[ptr]
-	if !ok {
-		panic(fmt.Sprintf("device: freed %#x, which is not the start of a tensor in use", ptr))
-	}
-	delete(a.live, ptr)
-	a.usage.Live -= bytes
-	a.spare[bytes] = append(a.spare[bytes], ptr)
-}
-
-// release returns memory kept for reuse to the driver.
-func (a *allocator) release() error {
-	for bytes, ptrs := range a.spare {
-		for _, p := range ptrs {
-			if err := a.drv.free(p); err != nil {
-				return err
-			}
-			a.usage.Held -= bytes
-		}
-		delete(a.spare, bytes)
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-//go:build !gpu && !emulate
+//go:build !gpu && !(emulate && linux && cgo)
 
 package device
 

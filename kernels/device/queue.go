@@ -13,12 +13,13 @@ import (
 // and Err reports it, so that code that queues kernels needs no error handling of its own. Methods may be called from
 // several goroutines; each is atomic.
 type Device struct {
-	mu      sync.Mutex
-	drv     driver
-	about   Info
-	kernels map[string]*Kernel
-	memory  allocator
-	err     error
+	mu        sync.Mutex
+	drv       driver
+	about     Info
+	kernels   map[string]*Kernel
+	memory    allocator
+	err       error
+	capturing bool // what is queued is recorded, not run
 }
 
 // Queue is the name that kernels know a Device by: they only add work to it.
@@ -30,6 +31,10 @@ func Open(ordinal int) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newDevice(drv)
+}
+
+func newDevice(drv driver) (*Device, error) {
 	about, err := drv.info()
 	if err != nil {
 		return nil, err

@@ -11,24 +11,6 @@ import (
 	"github.com/gojet/gojet/kernels/packed"
 )
 
-// problem is a set of inputs in float64, and the gradients of its results.
-type problem struct {
-	Config
-	seqs                              packed.Sequences
-	n, rows                           int
-	q, k, v, g, beta, h0, do, dhT     []float64
-	o, hT, dq, dk, dv, dg, dbeta, dh0 []float64 // of the reference
-}
-
-type shape struct {
-	name    string
-	f       Config
-	lengths []int
-	gap     int // tokens before and after every sequence
-	decay   float64
-	noState bool
-}
-
 func shapes() []shape {
 	norm := Config{Heads: 2, KeyDim: 24, ValueDim: 40, NormQK: true}
 	list := []shape{
@@ -46,64 +28,6 @@ func shapes() []shape {
 		list = append(list, shape{name: fmt.Sprint("T=", t), f: norm, lengths: []int{t}, decay: 0.1})
 	}
 	return list
-}
-
-// draw makes a problem of a shape. Rows of state stand in reverse, with one to spare. A negative decay
-// alternates strong gates with weak ones.
-func draw(sh shape) *problem {
-	r := check.Rand(7)
-	p := &problem{Config: sh.f}
-	p.seqs.Cu = []int32{int32(sh.gap)}
-	p.n = sh.gap
-	for i, t := range sh.lengths {
-		p.n += t
-		p.seqs.Cu = append(p.seqs.Cu, int32(p.n))
-		p.seqs.Slot = append(p.seqs.Slot, int32(len(sh.lengths)-i))
-	}
-	p.n += sh.gap
-	p.rows = len(sh.lengths) + 1
-	f := sh.f
-	std := 1.0
-	if !f.NormQK {
-		std = 0.3
-	}
-	p.q = check.Normal(r, p.n*f.Heads*f.KeyDim, std)
-	p.k = check.Normal(r, p.n*f.Heads*f.KeyDim, std)
-	p.v = check.Normal(r, p.n*f.Heads*f.ValueDim, 1)
-	p.do = check.Normal(r, p.n*f.Heads*f.ValueDim, 1)
-	p.g = make([]float64, p.n*f.Heads)
-	p.beta = make([]float64, p.n*f.Heads)
-	for i := range p.g {
-		p.g[i] = -sh.decay * r.Float64()
-		if sh.decay < 0 {
-			p.g[i] = sh.decay * r.Float64()
-			if i/f.Heads%7 < 5 {
-				p.g[i] *= 1e-3
-			}
-		}
-		p.beta[i] = r.Float64()
-	}
-	if !sh.noState {
-		p.h0 = check.Normal(r, p.rows*f.StateLen(), 1)
-		p.dhT = check.Normal(r, p.rows*f.StateLen(), 1)
-	}
-	// Both versions compute from what float32 can hold.
-	for _, x := range [][]float64{p.q, p.k, p.v, p.g, p.beta, p.h0, p.do, p.dhT} {
-		for i := range x {
-			x[i] = float64(float32(x[i]))
-		}
-	}
-	return p
-}
-
-func forwardArgs[T kernels.Float](p *problem) *ForwardArgs[T] {
-	return &ForwardArgs[T]{Config: p.Config, Seqs: p.seqs, Q: check.To[T](p.q), K: check.To[T](p.k), V: check.To[T](p.v),
-		G: check.To[T](p.g), Beta: check.To[T](p.beta), H0: check.To[T](p.h0)}
-}
-
-func backwardArgs[T kernels.Float](p *problem) *BackwardArgs[T] {
-	return &BackwardArgs[T]{Config: p.Config, Seqs: p.seqs, Q: check.To[T](p.q), K: check.To[T](p.k), V: check.To[T](p.v),
-		G: check.To[T](p.g), Beta: check.To[T](p.beta), H0: check.To[T](p.h0), DO: check.To[T](p.do), DHT: check.To[T](p.dhT)}
 }
 
 // results allocates every result of the backward pass, poisoned.

@@ -116,9 +116,7 @@ func silu(x float64) (y, slope float64) {
 }
 
 func (a *ForwardArgs[T]) check() {
-	if len(a.W) == 0 || len(a.X)%len(a.W) != 0 {
-		panic(fmt.Sprintf("rmsnorm: x has %d values, want whole rows of %d, the length of w", len(a.X), len(a.W)))
-	}
+	rowsOf(len(a.X), len(a.W))
 	want("y", len(a.Y), len(a.X))
 	if a.Gate != nil {
 		want("gate", len(a.Gate), len(a.X))
@@ -126,9 +124,7 @@ func (a *ForwardArgs[T]) check() {
 }
 
 func (a *BackwardArgs[T]) check() {
-	if len(a.W) == 0 || len(a.X)%len(a.W) != 0 {
-		panic(fmt.Sprintf("rmsnorm: x has %d values, want whole rows of %d, the length of w", len(a.X), len(a.W)))
-	}
+	rowsOf(len(a.X), len(a.W))
 	want("dy", len(a.DY), len(a.X))
 	if a.DX != nil {
 		want("dx", len(a.DX), len(a.X))
@@ -143,6 +139,14 @@ func (a *BackwardArgs[T]) check() {
 		want("gate", len(a.Gate), len(a.X))
 		want("dgate", len(a.DGate), len(a.X))
 	}
+}
+
+// rowsOf is the number of rows of d features in n values.
+func rowsOf(n, d int) int {
+	if d == 0 || n%d != 0 {
+		panic(fmt.Sprintf("rmsnorm: x has %d values, want whole rows of %d, the length of w", n, d))
+	}
+	return n / d
 }
 
 func want(name string, got, want int) {

@@ -118,15 +118,20 @@ func (a *Args[T]) position(t int) (s, pos int) {
 
 // check panics if the buffers do not fit heads of d features, and returns N.
 func (a *Args[T]) check(d int) int {
-	if a.Heads < 1 || len(a.X)%(a.Heads*d) != 0 {
-		panic(fmt.Sprintf("rope: x has %d values, want whole tokens of %d (H %d × D %d)", len(a.X), a.Heads*d, a.Heads, d))
-	}
-	if len(a.Y) != len(a.X) {
-		panic(fmt.Sprintf("rope: y has %d values, want %d, the length of x", len(a.Y), len(a.X)))
-	}
-	n := len(a.X) / (a.Heads * d)
+	n := tokensOf(len(a.X), len(a.Y), a.Heads, d)
 	if err := a.Seqs.Validate(n, -1); err != nil {
 		panic("rope: " + err.Error())
 	}
 	return n
+}
+
+// tokensOf is N for buffers of x and y values.
+func tokensOf(x, y, heads, d int) int {
+	if heads < 1 || x%(heads*d) != 0 {
+		panic(fmt.Sprintf("rope: x has %d values, want whole tokens of %d (H %d × D %d)", x, heads*d, heads, d))
+	}
+	if y != x {
+		panic(fmt.Sprintf("rope: y has %d values, want %d, the length of x", y, x))
+	}
+	return x / (heads * d)
 }

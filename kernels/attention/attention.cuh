@@ -1,0 +1,114 @@
+// What the forward kernels of attention share: which query rows a block owns and where keys and values lie. It precedes the
+// text of each.
+//
+// Constants: ELEMENT (the type of elements), D (features of a head), H and KV (heads), WINDOW (0 for none), CACHED (keys of earlier calls lie in a ring).
+// q, o [N, H, D]; k, v [N, KV, D]; lse [N, H]; kc, vc [rows, cap, KV, D]; buf: sequences [3, S+1].
+#include "gojet.cuh"
+
+typedef ELEMENT T;
+
+constexpr int GROUP = H / KV;  // query heads that share a key head
+constexpr float LOG2E = 1.4426950408889634f, LN2 = 0.6931471805599453f;
+
+// Keys finds the keys and values of one head of one sequence.
+struct Keys {
+  const T *k, *v, *kc, *vc;  // of the sequence's first new token, of its row of the cache; all at the head
+  int start, cap;            // position of the first new token; positions of the ring
+  int first = 0, cell = 0;   // the position where a tile begins, and its place in the ring
+
+  GOJET_FN Keys(const T* k, const T* v, const T* kc, const T* vc, int cap, Sequences q, int seq, int head) : start(0), cap(cap) {
+    const size_t at = (size_t)q.cu[seq] * (KV * D) + head * D;
+    this->k = k + at;
+    this->v = v + at;
+    this->kc = this->vc = nullptr;
+    if (CACHED) {
+      start = q.pos[seq];
+      const size_t row = (size_t)q.slot[seq] * cap * (KV * D) + head * D;
+      this->kc = kc + row;
+      this->vc = vc + row;
+    }
+  }
+  // enter says that the positions asked for next are `at` and not much later ones.
+  GOJET_FN void enter(int at) {
+    first = at;
+    if (CACHED) cell = at % cap;
+  }
+  // key and value of position p.
+  GOJET_FN const T* key(int p) const { return find(k, kc, p); }
+  GOJET_FN const T* value(int p) const { return find(v, vc, p); }
+  GOJET_FN const T* find(const T* fresh, const T* ring, int p) const {
+    if (!CACHED) return fresh + (long long)p * (KV * D);
+    int at = cell + p - first;
+    while (at >= cap) at -= cap;
+    const bool cached = p < start;
+    return (cached ? ring : fresh) + (long long)(cached ? at : p - start) * (KV * D);
+  }
+};
+
+// oldest is the first position that the query at position p sees.
+GOJET_FN int oldest(int p) { return WINDOW ? max(0, p - WINDOW + 1) : 0; }
+
+// Sequences of so few new tokens are decoded: another kernel reads their keys in parallel. The choice depends on the sequence
+// alone, and so do a sequence's last bits.
+constexpr int FEW = 8;
+
+// slot_of is the place of a decoded token in parts [slots, H, ranges, DP] and sums [slots, H, ranges], float32: results over
+// ranges of RANGE keys, counted from the sequence's beginning, and their log-sum-exps, base 2. The first range of a token is that
+// of its oldest key.
+GOJET_FN int slot_of(int n, int s, int t, int N, int S) { return N <= FEW * S ? n : FEW * s + t; }
+
+// Tiles of bfloat16 in shared memory: rows of DP features, padded with zeros.
+constexpr int DP = (D + 15) / 16 * 16;
+constexpr bool SWIZZLED = DP % 64 == 0;
+constexpr int PITCH = SWIZZLED ? DP * 2 : DP * 2 + 16;  // bytes of a row
+
+// place is where the piece of 8 features number c of row r lies: the same piece of eight rows is in different banks.
+GOJET_FN char* place(char* tile, int r, int c) { return tile + r * PITCH + (SWIZZLED ? c ^ (r & 7) : c) * 16; }
+
+// fetch starts copying a row's piece c, zeros if !valid.
+GOJET_FN void fetch(char* to, const T* row, int c, bool valid) {
+  if constexpr (D % 8 == 0) {
+    cp_async16(to, row + c * 8, valid && c * 8 < D);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 8; i++) ((T*)to)[i] = valid && c * 8 + i < D ? row[c * 8 + i] : T(0.f);
+  }
+}
+
+#ifdef ROWS
+// A block owns ROWS query rows that share a key head: tokens in turn, and of each the heads of a group, or a single head where
+// a group has more than ROWS.
+constexpr int HEADS = GROUP <= ROWS ? GROUP : 1;  // rows of a token
+constexpr int TOKENS = ROWS / HEADS;              // tokens of a block
+constexpr int PARTS = H / HEADS;                  // blocks that share tokens
+
+struct Tile {
+  int seq, first, count;  // tokens
+  int head;               // the first of HEADS
+  int position;           // of token `first`
+  int from, to;           // positions of the keys that some row sees
+
+  // The last tokens of the last sequence come first: they see most keys.
+  GOJET_FN Tile(int block, int blocks, Sequences q, int S) {
+    head = block % PARTS * HEADS;
+    find_chunk(q.cu, S, TOKENS, (blocks - 1 - block) / PARTS, seq, first, count);
+    if (seq < 0) return;
+    position = first - q.cu[seq] + (CACHED ? q.pos[seq] : 0);
+    from = oldest(position);
+    to = position + count;
+  }
+  GOJET_FN bool has(int row) const { return row < count * HEADS; }
+  GOJET_FN int at(int row) const { return position + row / HEADS; }  // the position of a row's token
+  GOJET_FN size_t index(int row) const { return (size_t)(first + row / HEADS) * H + head + row % HEADS; }  // of a row in [N, H]
+};
+
+// clear_outside zeroes the results of tokens that no sequence owns, shared out over the blocks.
+GOJET_FN void clear_outside(T* o, float* lse, const int* cu, int S, int N) {
+  const int lo = cu[0], hi = cu[S];
+  for (int i = blockIdx.x; i < N - (hi - lo); i += gridDim.x) {
+    const size_t token = i < lo ? i : i + hi - lo;
+    for (int j = threadIdx.x; j < H * D; j += blockDim.x) store(o + token * (H * D) + j, 0.f);
+    for (int j = threadIdx.x; lse && j < H; j += blockDim.x) lse[token * H + j] = 0;
+  }
+}
+#endif

@@ -1,0 +1,245 @@
+package attention
+
+import (
+	_ "embed"
+	"fmt"
+
+	"github.com/gojet/gojet/kernels/device"
+)
+
+//go:embed attention.cuh
+var commonText string
+
+//go:embed attention_plain.cu
+var plainText string
+
+//go:embed attention_mma.cu
+var mmaText string
+
+//go:embed attention_decode.cu
+var decodeText string
+
+//go:embed attention_finish.cu
+var finishText string
+
+// Shapes of the kernels' work, constants of their text.
+const (
+	plainRows   = 32
+	fewTokens   = 8    // FEW: sequences of so few new tokens are decoded
+	rangeKeys   = 1024 // RANGE: keys of a block of decoding
+	mostDim     = 256  // features of a head in bfloat16
+	decodeWarps = 4
+)
+
+// DeviceForwardArgs are the buffers of one forward call on a device; see ForwardArgs for the cache. All but Seqs and LSE are of
+// one type, float32 or bfloat16.
+type DeviceForwardArgs struct {
+	Config
+	Seqs device.Tensor // int32 [3, S+1]: cu_seqlens, positions, rows of the cache
+	Q    device.Tensor // [N, Heads, Dim]
+	K, V device.Tensor // [N, KVHeads, Dim]
+
+	KCache, VCache device.Tensor // [rows, Cap, KVHeads, Dim], or none
+	Cap            int           // positions that a row of the cache holds; see CheckCache
+
+	O   device.Tensor // result [N, Heads, Dim]
+	LSE device.Tensor // result, float32 [N, Heads]; may be none
+
+	Scratch device.Tensor // DeviceForwardScratch bytes
+
+	portable bool // leaves Hopper's own instructions alone, for tests
+	tuning   tuning
+}
+
+// tuning are choices under measurement; zero is the default.
+type tuning struct {
+	noTurns bool // attention_wgmma: warpgroups do not take turns
+	stages  int  // attention_decode: groups of keys under way
+	keys    int  // attention_decode: keys of a range
+}
+
+func (t tuning) rangeKeys() int {
+	if t.keys == 0 {
+		return rangeKeys
+	}
+	return t.keys
+}
+
+func (a *DeviceForwardArgs) tokens() int    { return a.Q.Len / a.width() }
+func (a *DeviceForwardArgs) sequences() int { return a.Seqs.Len/3 - 1 }
+func (a *DeviceForwardArgs) cached() bool   { return !a.KCache.None() }
+
+// check reports buffers that do not fit.
+func (a *DeviceForwardArgs) check() error {
+	if err := a.Validate(); err != nil {
+		return err
+	}
+	t, n := a.Q.Type, a.tokens()
+	if err := lengths(a.Config, n,
+		length{"q", a.Q.Len, a.width()}, length{"k", a.K.Len, a.stride()}, length{"v", a.V.Len, a.stride()},
+		length{"o", a.O.Len, a.width()}); err != nil {
+		return err
+	}
+	if err := deviceTypes(a.Config, t, a.Seqs, a.Q, a.K, a.V, a.O, a.KCache, a.VCache); err != nil {
+		return err
+	}
+	if !a.LSE.None() && (a.LSE.Type != device.Float32 || a.LSE.Len != n*a.Heads) {
+		return fmt.Errorf("attention: lse is %d %s, want %d float32", a.LSE.Len, a.LSE.Type, n*a.Heads)
+	}
+	if a.cached() {
+		if row := a.Cap * a.stride(); a.VCache.Len != a.KCache.Len || row < 1 || a.KCache.Len%row != 0 {
+			return fmt.Errorf("attention: k and v cache have %d and %d values, want the same multiple of %d (cap %d × key heads %d × dim %d)",
+				a.KCache.Len, a.VCache.Len, row, a.Cap, a.KVHeads, a.Dim)
+		}
+	}
+	return nil
+}
+
+// deviceTypes reports buffers that kernels for elements of type t cannot take.
+func deviceTypes(c Config, t device.Type, seqs device.Tensor, all ...device.Tensor) error {
+	if t != device.Float32 && t != device.BF16 {
+		return fmt.Errorf("attention: elements are %s, want float32 or bfloat16", t)
+	}
+	if c.Dim > mostDim {
+		return fmt.Errorf("attention: head dim %d on a device, want at most %d", c.Dim, mostDim)
+	}
+	if seqs.Type != device.Int32 || seqs.Len%3 != 0 || seqs.Len < 6 {
+		return fmt.Errorf("attention: sequences are %d %s, want int32 [3, S+1]", seqs.Len, seqs.Type)
+	}
+	for _, x := range all {
+		if !x.None() && (x.Type != t || x.Ptr%16 != 0) {
+			return fmt.Errorf("attention: a buffer of %s at %#x, want %s and a multiple of 16", x.Type, x.Ptr, t)
+		}
+	}
+	return nil
+}
+
+// ranges returns how many ranges of `each` keys the decoding of a token can touch.
+func (c Config) ranges(capacity, each int) int {
+	if c.Window > 0 && capacity >= c.Window-1 {
+		return (c.Window+each-1)/each + 1
+	}
+	return (capacity + each - 1) / each
+}
+
+// DeviceForwardScratch returns the bytes of scratch memory that DeviceForward needs for n tokens in s sequences, with a cache of
+// capacity positions a row, or 0 for none.
+func DeviceForwardScratch(c Config, n, s, capacity int, t device.Type) int64 {
+	if t != device.BF16 {
+		return 0
+	}
+	if capacity == 0 {
+		return device.Aligned(4) // a counter
+	}
+	rows := int64(min(n, fewTokens*s)) * int64(c.Heads) * int64(c.ranges(capacity, rangeKeys))
+	return device.Aligned(rows*int64(c.padded())*4) + device.Aligned(rows*4)
+}
+
+// padded is the features of a head in shared memory.
+func (c Config) padded() int { return roundUp(c.Dim, 16) }
+
+// pitch is the bytes of a row of features in shared memory.
+func (c Config) pitch() int {
+	if c.padded()%64 == 0 {
+		return 2 * c.padded()
+	}
+	return 2*c.padded() + 16
+}
+
+// kernel compiles one of the forward kernels.
+func (c Config) kernel(q *device.Queue, t device.Type, cached bool, file, text string, more ...device.Define) *device.Kernel {
+	defines := append([]device.Define{
+		{Name: "ELEMENT", Value: t}, {Name: "D", Value: c.Dim}, {Name: "H", Value: c.Heads}, {Name: "KV", Value: c.KVHeads},
+		{Name: "WINDOW", Value: c.Window}, {Name: "CACHED", Value: cached},
+	}, more...)
+	src := &device.Source{File: file + ".cu", Text: commonText + fmt.Sprintf("#line 1 \"%s.cu\"\n", file) + text}
+	return q.Kernel(src, file, defines...)
+}
+
+// tiles returns the blocks that cover n tokens in s sequences when a block has so many query rows.
+func (c Config) tiles(n, s, rows int) int {
+	heads := 1
+	if c.group() <= rows {
+		heads = c.group()
+	}
+	return (n/(rows/heads) + s) * (c.Heads / heads)
+}
+
+// DeviceForward is Forward on a device. Sequences of up to 8 new tokens with a cache are decoded: their keys are read in parallel.
+// A sequence's result depends on that sequence alone, to the last bit.
+func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
+	must(a.check())
+	n := a.tokens()
+	if n == 0 {
+		return
+	}
+	switch {
+	case a.Q.Type == device.Float32:
+		bytes := ((plainRows+32)*(a.Dim|1) + plainRows*33) * 4
+		a.rows(q, "attention_plain", plainText, plainRows, bytes)
+		if a.cached() {
+			a.finish(q, device.Tensor{}, device.Tensor{})
+		}
+	case a.cached():
+		if n > fewTokens {
+			a.mma(q)
+		}
+		parts, sums := a.decode(q)
+		a.finish(q, parts, sums)
+	case a.hopper(q):
+		a.wgmma(q)
+	default:
+		a.mma(q)
+	}
+}
+
+// mma runs the kernel for tensor cores of any device.
+func (a *DeviceForwardArgs) mma(q *device.Queue) {
+	rows, keys := 128, 64
+	if a.padded() > 128 {
+		rows, keys = 64, 32
+	}
+	a.rows(q, "attention_mma", mmaText, rows, (rows+2*keys)*a.pitch())
+}
+
+// rows runs a kernel whose blocks have so many query rows.
+func (a *DeviceForwardArgs) rows(q *device.Queue, file, text string, rows, shared int) {
+	k := a.kernel(q, a.Q.Type, a.cached(), file, text, device.Define{Name: "ROWS", Value: rows})
+	n, s := a.tokens(), a.sequences()
+	q.Launch(k, device.Grid{X: a.tiles(n, s, rows), Threads: 128, Shared: shared},
+		a.O, a.LSE, a.Q, a.K, a.V, a.KCache, a.VCache, a.Cap, a.Seqs, s, n, a.scale())
+}
+
+// decode runs the kernel for sequences of few tokens and returns its results.
+func (a *DeviceForwardArgs) decode(q *device.Queue) (parts, sums device.Tensor) {
+	n, s, ranges := a.tokens(), a.sequences(), a.ranges(a.Cap, a.tuning.rangeKeys())
+	rows := min(n, fewTokens*s) * a.Heads * ranges
+	parts, rest := a.Scratch.Carve(device.Float32, rows*a.padded())
+	sums, _ = rest.Carve(device.Float32, rows)
+	stages := 3
+	if a.padded() > 192 {
+		stages = 2
+	}
+	if a.tuning.stages > 0 {
+		stages = a.tuning.stages
+	}
+	k := a.kernel(q, a.Q.Type, true, "attention_decode", decodeText,
+		device.Define{Name: "RANGE", Value: a.tuning.rangeKeys()}, device.Define{Name: "STAGES", Value: stages})
+	shared := max(stages*decodeWarps*2*16*a.pitch(), decodeWarps*16*(a.padded()+2)*4)
+	blocks := ranges * a.KVHeads * ((a.group() + 15) / 16)
+	q.Launch(k, device.Grid{X: blocks, Y: s, Threads: 32 * decodeWarps, Shared: shared},
+		parts, sums, a.Q, a.K, a.V, a.KCache, a.VCache, a.Cap, a.Seqs, s, n, ranges, a.scale())
+	return parts, sums
+}
+
+// finish writes the cache and merges what decode left.
+func (a *DeviceForwardArgs) finish(q *device.Queue, parts, sums device.Tensor) {
+	k := a.kernel(q, a.Q.Type, true, "attention_finish", finishText, device.Define{Name: "RANGE", Value: a.tuning.rangeKeys()})
+	y := 1
+	if !parts.None() {
+		y = (a.Heads + 3) / 4
+	}
+	n, s := a.tokens(), a.sequences()
+	q.Launch(k, device.Grid{X: n, Y: y, Threads: 128},
+		a.O, a.LSE, a.KCache, a.VCache, a.Cap, a.K, a.V, parts, sums, a.Seqs, s, n, a.ranges(a.Cap, a.tuning.rangeKeys()))
+}

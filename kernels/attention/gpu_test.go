@@ -1,0 +1,69 @@
+package attention
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/gojet/gojet/bf16"
+	"github.com/gojet/gojet/kernels/check"
+	"github.com/gojet/gojet/kernels/device"
+	"github.com/gojet/gojet/kernels/packed"
+)
+
+func TestConformance(t *testing.T) {
+	check.Battery(t, append(forwardCases(), cachedCases()...))
+}
+
+// A sequence's result has the same bits whatever else is in the batch.
+func TestDeviceAlone(t *testing.T) {
+	d, err := device.Open(0)
+	if errors.Is(err, device.ErrNone) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	const capacity, rows = 1100, 3
+	c := Config{Heads: 2, KVHeads: 1, Dim: 64}
+	r := check.Rand(3)
+	upload := func(n int) device.Tensor {
+		h := make([]bf16.BF16, n)
+		for i := range h {
+			h[i] = bf16.From(float32(r.NormFloat64()))
+		}
+		x := d.New(device.BF16, n)
+		device.Upload(d, x, h)
+		return x
+	}
+	kc, vc := upload(rows*capacity*c.stride()), upload(rows*capacity*c.stride())
+	lengths, positions := []int{1, 30, 3}, []int32{1050, 20, 700}
+	n := 34
+	q, k, v := upload(n*c.width()), upload(n*c.stride()), upload(n*c.stride())
+	// run gives the result of sequences first to end.
+	run := func(first, end int) []bf16.BF16 {
+		lo, seqs := 0, packed.Sequences{Cu: []int32{0}}
+		for s, m := range lengths {
+			if s < first {
+				lo += m
+			} else if s < end {
+				seqs.Cu = append(seqs.Cu, seqs.Cu[s-first]+int32(m))
+				seqs.Pos, seqs.Slot = append(seqs.Pos, positions[s]), append(seqs.Slot, int32(s))
+			}
+		}
+		m := int(seqs.Cu[len(seqs.Cu)-1])
+		o, scratch := d.New(device.BF16, m*c.width()), d.New(device.Float32, int(DeviceForwardScratch(c, m, seqs.Len(), capacity, device.BF16)/4))
+		d.Poison(o)
+		d.Poison(scratch)
+		DeviceForward(d, &DeviceForwardArgs{Config: c, Seqs: check.Ints(d, sequenceBuffer(seqs)), Q: q.Slice(lo*c.width(), m*c.width()),
+			K: k.Slice(lo*c.stride(), m*c.stride()), V: v.Slice(lo*c.stride(), m*c.stride()), KCache: kc, VCache: vc, Cap: capacity, O: o, Scratch: scratch})
+		h := make([]bf16.BF16, o.Len)
+		if err := device.Download(d, h, o); err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	if together, alone := run(0, 3), slices.Concat(run(0, 1), run(1, 2), run(2, 3)); !slices.Equal(together, alone) {
+		t.Error("a sequence's result depends on the others in the batch")
+	}
+}

@@ -1,0 +1,56 @@
+// Package conformance lists the operations that have to prove themselves on every machine: gojet doctor and gojet bench
+// read it, so that no operation is left out of one of them.
+package conformance
+
+import (
+	"github.com/gojet/gojet/kernels/adamw"
+	"github.com/gojet/gojet/kernels/attention"
+	"github.com/gojet/gojet/kernels/check"
+	"github.com/gojet/gojet/kernels/conv"
+	"github.com/gojet/gojet/kernels/decay"
+	"github.com/gojet/gojet/kernels/embedding"
+	"github.com/gojet/gojet/kernels/gateddelta"
+	"github.com/gojet/gojet/kernels/gradnorm"
+	"github.com/gojet/gojet/kernels/l2norm"
+	"github.com/gojet/gojet/kernels/linear"
+	"github.com/gojet/gojet/kernels/linearloss"
+	"github.com/gojet/gojet/kernels/normal"
+	"github.com/gojet/gojet/kernels/pointwise"
+	"github.com/gojet/gojet/kernels/rmsnorm"
+	"github.com/gojet/gojet/kernels/rope"
+	"github.com/gojet/gojet/kernels/rows"
+	"github.com/gojet/gojet/kernels/sampling"
+	"github.com/gojet/gojet/kernels/sums"
+	"github.com/gojet/gojet/kernels/swiglu"
+)
+
+// Cases returns the battery of every operation.
+func Cases() []check.Case { return joined(batteries()) }
+
+// Benchmarks returns the rows of every operation.
+func Benchmarks() []check.Benchmark { return joined(benchmarks()) }
+
+func batteries() []func() []check.Case {
+	return []func() []check.Case{
+		adamw.Conformance, attention.Conformance, conv.Conformance, decay.Conformance, embedding.Conformance,
+		gateddelta.Conformance, gradnorm.Conformance, l2norm.Conformance, linear.Conformance, linearloss.Conformance,
+		normal.Conformance, pointwise.Conformance, rmsnorm.Conformance, rope.Conformance, rows.Conformance,
+		sampling.Conformance, sums.Conformance, swiglu.Conformance,
+	}
+}
+
+func benchmarks() []func() []check.Benchmark {
+	return []func() []check.Benchmark{
+		adamw.Benchmarks, attention.Benchmarks, conv.Benchmarks, embedding.Benchmarks, gateddelta.Benchmarks,
+		gradnorm.Benchmarks, linearloss.Benchmarks, rmsnorm.Benchmarks, rope.Benchmarks, sampling.Benchmarks,
+		swiglu.Benchmarks,
+	}
+}
+
+func joined[E any](lists []func() []E) []E {
+	var all []E
+	for _, list := range lists {
+		all = append(all, list()...)
+	}
+	return all
+}

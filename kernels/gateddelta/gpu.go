@@ -1,0 +1,308 @@
+package gateddelta
+
+import (
+	_ "embed"
+	"fmt"
+
+	"github.com/gojet/gojet/kernels/device"
+)
+
+//go:embed gateddelta.cuh
+var headerText string
+
+//go:embed chunks.cu
+var chunksText string
+
+//go:embed pass.cuh
+var passHeader string
+
+//go:embed pass.cu
+var passText string
+
+//go:embed float.cu
+var floatText string
+
+//go:embed warpgroup.cu
+var warpgroupText string
+
+//go:embed step.cu
+var stepText string
+
+// DeviceForwardArgs are the buffers of a forward pass in the memory of a device, with the rules of ForwardArgs. T is float32 or
+// bfloat16.
+type DeviceForwardArgs struct {
+	Config
+	Sequences device.Tensor // int32 [3, S+1]: cu_seqlens, positions, rows of states
+	Q, K      device.Tensor // T [N, H, K]
+	V         device.Tensor // T [N, H, V]
+	G, Beta   device.Tensor // float32 [N, H]
+	H0        device.Tensor // float32 [rows, H, K, V]; none means zero
+
+	O  device.Tensor // T [N, H, V]
+	HT device.Tensor // float32 [rows, H, K, V]; may be H0
+	// States, T of DeviceStatesLen, keeps for DeviceBackward what saves it work: the state before every chunk and the part
+	// of every chunk that does not depend on the state.
+	States device.Tensor
+
+	Scratch device.Tensor // DeviceForwardScratch bytes, not needed with States
+}
+
+// DeviceForward queues Forward.
+func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
+	n, s := a.check()
+	x := on{q, a.Config, a.V.Type}
+	if a.few(n, s) && a.States.None() {
+		x.step(a, n, s)
+		return
+	}
+	slots := slotsOf(n, s)
+	var c kept
+	if a.States.None() {
+		c, _ = a.carve(a.Scratch, a.V.Type, slots, false)
+	} else {
+		c, _ = a.carve(a.States, a.V.Type, slots, true)
+	}
+	x.chunks(a, &c, n, s)
+	groups, by := x.passBy(s)
+	x.pass(a, &c, s, groups, by)
+}
+
+// few says whether the recurrence, token by token, is the faster way: decoding has one token of every sequence. It is right
+// for any lengths.
+func (f Config) few(n, s int) bool { return n <= max(s, 4) && f.KeyDim <= 512 }
+
+// DeviceForwardScratch returns the bytes of temporary memory of a DeviceForward without States on n tokens in s sequences.
+func DeviceForwardScratch(f Config, n, s int, t device.Type) int64 {
+	if f.few(n, s) {
+		return 0
+	}
+	return f.keptBytes(slotsOf(n, s), t, false)
+}
+
+// DeviceStatesLen is the length of DeviceForwardArgs.States for n tokens in s sequences.
+func DeviceStatesLen(f Config, n, s int, t device.Type) int {
+	return int(f.keptBytes(slotsOf(n, s), t, true)) / t.Size()
+}
+
+// slotsOf is how many chunks there can be: see stateSlot.
+func slotsOf(n, s int) int { return n/Chunk + s }
+
+// kept are the pieces of States, by slot and head; gateddelta.cuh says what is in them.
+type kept struct {
+	states          device.Tensor // T [slots, H, V·K], padded, in cores; this, values and gates only for the backward pass
+	values          device.Tensor // T [slots, H, V·64], padded, in cores: U
+	inverse, scores device.Tensor // T [slots, H, triangle]
+	coef            device.Tensor // float32 [slots, H, 65·4]
+	gates           device.Tensor // float32 [slots, H, 64·4]
+}
+
+const (
+	triangle = 2560            // TRI
+	coefs    = 4 * (Chunk + 1) // floats of COEFS
+)
+
+func (f Config) padded() (k, v int) { return (f.KeyDim + 15) &^ 15, (f.ValueDim + 15) &^ 15 }
+
+func (f Config) keptBytes(slots int, t device.Type, states bool) int64 {
+	heads, size := int64(slots)*int64(f.Heads), int64(t.Size())
+	b := 2*device.Aligned(heads*triangle*size) + device.Aligned(heads*coefs*4)
+	if states {
+		k, v := f.padded()
+		b += device.Aligned(heads*int64(k*v)*size) + device.Aligned(heads*int64(Chunk*v)*size) + device.Aligned(heads*4*Chunk*4)
+	}
+	return b
+}
+
+// carve divides memory of keptBytes, and returns what is left of it.
+func (f Config) carve(buffer device.Tensor, t device.Type, slots int, states bool) (c kept, rest device.Tensor) {
+	heads := slots * f.Heads
+	rest = buffer
+	if states {
+		k, v := f.padded()
+		c.states, rest = rest.Carve(t, heads*k*v)
+		c.values, rest = rest.Carve(t, heads*Chunk*v)
+		c.gates, rest = rest.Carve(device.Float32, heads*4*Chunk)
+	}
+	c.inverse, rest = rest.Carve(t, heads*triangle)
+	c.scores, rest = rest.Carve(t, heads*triangle)
+	c.coef, rest = rest.Carve(device.Float32, heads*coefs)
+	return c, rest
+}
+
+// on is a shape and type on a device.
+type on struct {
+	q *device.Queue
+	Config
+	t device.Type
+}
+
+// kernel compiles the common header and a text.
+func (x on) kernel(file, text, name string, more ...device.Define) *device.Kernel {
+	return x.q.Kernel(&device.Source{File: file, Text: headerText + text}, name, append([]device.Define{
+		{Name: "REAL", Value: x.t}, {Name: "HEADS", Value: x.Heads}, {Name: "KEY", Value: x.KeyDim}, {Name: "VALUE", Value: x.ValueDim},
+		{Name: "NORM", Value: x.NormQK}, {Name: "SCALE", Value: x.scale()}}, more...)...)
+}
+
+// chunks computes what does not depend on the state.
+func (x on) chunks(a *DeviceForwardArgs, c *kept, n, s int) {
+	k, _ := x.padded()
+	grid := device.Grid{X: slotsOf(n, s), Y: x.Heads}
+	var kernel *device.Kernel
+	if x.t == device.BF16 {
+		kernel = x.kernel("gateddelta/chunks.cu", chunksText, "gated_delta_chunks")
+		const triangles = 2*(3*triangle+4*256) + 4*4*16*20
+		grid.Threads, grid.Shared = 128, 4*4*Chunk+max(2*2*Chunk*(k+8), triangles)
+	} else {
+		kernel = x.kernel("gateddelta/float.cu", floatText, "gated_delta_chunks")
+		grid.Threads, grid.Shared = 256, (8+3*4)*Chunk+4*Chunk*(x.KeyDim+1)+2*4*Chunk*(Chunk+1)
+	}
+	x.q.Launch(kernel, grid, a.Q, a.K, a.G, a.Beta, a.Sequences, n, s, a.O, c.inverse, c.scores, c.coef, c.gates)
+}
+
+// pass takes the states over the chunks; groups is whether by products of warpgroups.
+func (x on) pass(a *DeviceForwardArgs, c *kept, s int, groups bool, by tiling) {
+	var kernel *device.Kernel
+	grid := device.Grid{Y: x.Heads, Z: s}
+	if x.t == device.BF16 {
+		file, text := "gateddelta/pass.cu", passText
+		if groups {
+			file, text = "gateddelta/warpgroup.cu", warpgroupText
+		}
+		kernel = x.kernel(file, passHeader+text, "gated_delta_pass",
+			device.Define{Name: "WARPS", Value: by.width / 16}, device.Define{Name: "STAGES", Value: by.stages})
+		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, by.width), by.width*2, by.shared
+	} else {
+		kernel = x.kernel("gateddelta/float.cu", floatText, "gated_delta_pass")
+		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, 16), 256, 4*coefs+4*16*x.KeyDim+4*Chunk*(x.KeyDim+1)+2*4*16*Chunk
+	}
+	x.q.Launch(kernel, grid, a.Q, a.K, a.V, c.inverse, c.scores, c.coef, a.Sequences, s, a.H0, a.HT, a.O, c.states, c.values)
+}
+
+// passBy chooses how pass is done. It changes no result but by roundings.
+func (x on) passBy(s int) (groups bool, by tiling) {
+	if x.warpgroups() {
+		warps, shared := x.splitGroups(s)
+		return true, tiling{16 * warps, 2, shared}
+	}
+	warps, stages, shared := x.split(s)
+	return false, tiling{16 * warps, stages, shared}
+}
+
+// split is how a pass in bfloat16 divides the value dim, 16 columns to a warp: blocks of 4 warps, of 8 where the keys of a
+// second block would not fit beside the first, or of 2 where there would be fewer blocks than processors; and how many chunks
+// are in shared memory at a time. It changes no result.
+func (x on) split(s int) (warps, stages, shared int) {
+	about := x.q.Info()
+	k, _ := x.padded()
+	warps = 4
+	if k > 128 {
+		warps = 8
+	}
+	for warps > 2 && s*x.Heads*ceil(x.ValueDim, 16*warps) < about.Processors {
+		warps /= 2
+	}
+	stage := 2*(2*Chunk*(k+8)+Chunk*(16*warps+8)+2*triangle) + 4*coefs
+	stages = 2
+	if stages*stage > about.SharedMax {
+		stages = 1
+	}
+	return warps, stages, stages * stage
+}
+
+// warpgroups says whether warpgroup.cu does the pass: on a device with products of warpgroups as Hopper has them, for the key
+// dims that fit its tiles and registers.
+func (x on) warpgroups() bool {
+	k, _ := x.padded()
+	return x.q.Info().Major == 9 && k%32 == 0 && k <= 128 && x.KeyDim%8 == 0
+}
+
+// splitGroups is split for warpgroup.cu, whose blocks have one or two groups of 4 warps: two where two blocks would not fit on a
+// processor and there are enough to do.
+func (x on) splitGroups(s int) (warps, shared int) {
+	about := x.q.Info()
+	k, _ := x.padded()
+	size := func(warps int) int {
+		boxes := 2*(k/64) + k%64/32 + 2
+		stage := 2*(boxes*Chunk*64+Chunk*(16*warps+8)) + 4*coefs
+		return 2 * ((stage + 1023) &^ 1023)
+	}
+	warps = 4
+	if 2*size(4)+1024 > about.SharedMax && s*x.Heads*ceil(x.ValueDim, 64) > about.Processors {
+		warps = 8
+	}
+	return warps, size(warps)
+}
+
+// step is the recurrence.
+func (x on) step(a *DeviceForwardArgs, n, s int) {
+	warps := 1
+	for warps < 16 && x.KeyDim > 32*warps {
+		warps *= 2
+	}
+	each := 4
+	for x.ValueDim%each != 0 {
+		each /= 2
+	}
+	kernel := x.kernel("gateddelta/step.cu", stepText, "gated_delta_step")
+	x.q.Launch(kernel, device.Grid{X: ceil(x.ValueDim, 32*each), Y: x.Heads, Z: s, Threads: 32 * warps},
+		a.Q, a.K, a.V, a.G, a.Beta, a.Sequences, n, s, a.H0, a.HT, a.O)
+}
+
+func ceil(a, b int) int { return (a + b - 1) / b }
+
+// check panics unless the tensors fit each other; what is in Sequences cannot be checked here. It returns N and S.
+func (a *DeviceForwardArgs) check() (n, s int) {
+	f := a.Config
+	n, s = f.deviceSizes(a.Beta.Len, a.Sequences)
+	key, value := n*f.Heads*f.KeyDim, n*f.Heads*f.ValueDim
+	states := 0
+	if !a.States.None() {
+		states = DeviceStatesLen(f, n, s, a.V.Type)
+	}
+	f.checkDevice(a.V.Type, []operand{
+		{"q", a.Q, key, true, false}, {"k", a.K, key, true, false}, {"v", a.V, value, true, false},
+		{"g", a.G, n * f.Heads, true, true}, {"beta", a.Beta, n * f.Heads, true, true},
+		{"h0", a.H0, f.StateLen(), false, true}, {"o", a.O, value, false, false}, {"hT", a.HT, f.StateLen(), false, true},
+		{"states", a.States, states, false, false},
+	})
+	return n, s
+}
+
+// operand is a tensor to be checked. How many rows states need depends on the sequences.
+type operand struct {
+	name         string
+	t            device.Tensor
+	want         int
+	needed, wide bool
+}
+
+// deviceSizes returns N and S, of N·H gates.
+func (f Config) deviceSizes(gates int, sequences device.Tensor) (n, s int) {
+	if f.Heads < 1 || f.KeyDim < 1 || f.ValueDim < 1 {
+		panic(fmt.Sprintf("gateddelta: heads %d, key dim %d, value dim %d, want all 1 or more", f.Heads, f.KeyDim, f.ValueDim))
+	}
+	if sequences.Type != device.Int32 || sequences.Len < 6 || sequences.Len%3 != 0 {
+		panic(fmt.Sprintf("gateddelta: sequences are %d %s, want int32 [3, S+1]", sequences.Len, sequences.Type))
+	}
+	return gates / f.Heads, sequences.Len/3 - 1
+}
+
+func (f Config) checkDevice(t device.Type, operands []operand) {
+	for _, x := range operands {
+		if x.t.None() && !x.needed {
+			continue
+		}
+		want := t
+		if x.wide {
+			want = device.Float32
+		}
+		more := x.name == "h0" || x.name == "hT" || x.name == "dhT" || x.name == "dh0" || x.name == "states"
+		if x.t.Type != want || x.t.Len < x.want || x.t.Len > x.want && !more {
+			panic(fmt.Sprintf("gateddelta: %s has %d values of %s, want %d of %s (H %d, K %d, V %d)",
+				x.name, x.t.Len, x.t.Type, x.want, want, f.Heads, f.KeyDim, f.ValueDim))
+		}
+		if x.t.Ptr%16 != 0 {
+			panic(fmt.Sprintf("gateddelta: %s does not begin at a multiple of 16 bytes", x.name))
+		}
+	}
+}

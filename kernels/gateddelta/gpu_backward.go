@@ -1,0 +1,145 @@
+package gateddelta
+
+import (
+	_ "embed"
+
+	"github.com/gojet/gojet/kernels/device"
+)
+
+//go:embed retreat.cu
+var retreatText string
+
+//go:embed gradients.cu
+var gradientsText string
+
+//go:embed float_backward.cu
+var floatBackwardText string
+
+// DeviceBackwardArgs are the buffers of a backward pass in the memory of a device. What it needs of the values, gates and
+// initial states is in States. T is float32 or bfloat16.
+type DeviceBackwardArgs struct {
+	Config
+	Sequences device.Tensor // int32 [3, S+1], as for DeviceForward
+	Q, K      device.Tensor // T [N, H, K]
+	States    device.Tensor // T, as DeviceForward left it
+	DO        device.Tensor // T [N, H, V]
+	DHT       device.Tensor // float32 [rows, H, K, V]; none means zero
+
+	DQ, DK    device.Tensor // T [N, H, K]
+	DV        device.Tensor // T [N, H, V]
+	DG, DBeta device.Tensor // float32 [N, H]
+	DH0       device.Tensor // float32 [rows, H, K, V]; rows of no sequence become zero
+
+	Scratch device.Tensor // DeviceBackwardScratch bytes
+}
+
+// DeviceBackward queues Backward. It goes back over the chunks of every sequence for dV and the gradients of the states
+// between chunks, and then takes all chunks at once for the rest.
+func DeviceBackward(q *device.Queue, args *DeviceBackwardArgs) {
+	n, s := args.check()
+	a := *args
+	x := on{q, a.Config, a.DO.Type}
+	c, _ := a.carve(a.States, x.t, slotsOf(n, s), true)
+	dStates, rest := a.Scratch.Carve(x.t, a.stateGradients(n, s))
+	if a.DV.None() { // the second kernel needs it
+		a.DV, _ = rest.Carve(x.t, a.DO.Len)
+	}
+	if a.DH0.Len > s*a.StateLen() {
+		q.Zero(a.DH0)
+	}
+	x.retreat(&a, &c, dStates, s, x.columns(s))
+	x.gradients(&a, &c, dStates, n, s, x.tiles())
+}
+
+// DeviceBackwardScratch returns the bytes of temporary memory of a DeviceBackward on n tokens in s sequences.
+func DeviceBackwardScratch(f Config, n, s int, t device.Type) int64 {
+	size := int64(t.Size())
+	return device.Aligned(int64(f.stateGradients(n, s))*size) + device.Aligned(int64(n*f.Heads*f.ValueDim)*size)
+}
+
+// stateGradients is how many values there are in the gradients of the states after all chunks, laid out like the states.
+func (f Config) stateGradients(n, s int) int {
+	k, v := f.padded()
+	return slotsOf(n, s) * f.Heads * k * v
+}
+
+// tiling is how a kernel in bfloat16 is cut up, which changes no result.
+type tiling struct {
+	width  int // of the value dim: columns of a block, or of a tile
+	stages int // tiles in shared memory at a time
+	shared int // bytes of shared memory
+}
+
+// retreat walks back over the chunks.
+func (x on) retreat(a *DeviceBackwardArgs, c *kept, dStates device.Tensor, s int, by tiling) {
+	var kernel *device.Kernel
+	grid := device.Grid{Y: x.Heads, Z: s}
+	if x.t == device.BF16 {
+		kernel = x.kernel("gateddelta/retreat.cu", retreatText, "gated_delta_retreat",
+			device.Define{Name: "WARPS", Value: by.width / 16}, device.Define{Name: "STAGES", Value: by.stages})
+		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, by.width), by.width*2, by.shared
+	} else {
+		kernel = x.kernel("gateddelta/float_backward.cu", floatBackwardText, "gated_delta_retreat")
+		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, 16), 256, 4*(coefs+16*x.KeyDim+Chunk*(x.KeyDim+1)+3*16*Chunk)
+	}
+	x.q.Launch(kernel, grid, a.Q, a.K, a.DO, c.inverse, c.scores, c.coef, a.Sequences, s, a.DHT, a.DH0, a.DV, dStates)
+}
+
+// columns is how retreat is cut up: as the forward pass, which needs as much shared memory.
+func (x on) columns(s int) tiling {
+	warps, stages, shared := x.split(s)
+	return tiling{16 * warps, stages, shared}
+}
+
+// gradients computes what is left.
+func (x on) gradients(a *DeviceBackwardArgs, c *kept, dStates device.Tensor, n, s int, by tiling) {
+	var kernel *device.Kernel
+	grid := device.Grid{X: slotsOf(n, s), Y: x.Heads}
+	if x.t == device.BF16 {
+		kernel = x.kernel("gateddelta/gradients.cu", gradientsText, "gated_delta_gradients",
+			device.Define{Name: "VT", Value: by.width}, device.Define{Name: "STAGES", Value: by.stages})
+		grid.Threads, grid.Shared = 512, by.shared
+	} else {
+		kernel = x.kernel("gateddelta/float_backward.cu", floatBackwardText, "gated_delta_gradients")
+		grid.Threads, grid.Shared = 256, 4*(3*Chunk*(Chunk+1)+2*Chunk)
+	}
+	x.q.Launch(kernel, grid, a.Q, a.K, a.DO, a.DV, c.states, dStates, c.values, c.gates, c.coef, a.Sequences, n, s, a.DQ, a.DK, a.DG, a.DBeta)
+}
+
+// tiles is how gradients is cut up: the largest that fits.
+func (x on) tiles() tiling {
+	var by tiling
+	for _, try := range [][2]int{{32, 3}, {32, 2}, {16, 2}} {
+		if by = x.tile(try[0], try[1]); by.shared <= x.q.Info().SharedMax {
+			break
+		}
+	}
+	return by
+}
+
+// tile adds the size of Work in gradients.cu.
+func (x on) tile(width, stages int) tiling {
+	k, _ := x.padded()
+	parts := 1
+	if k > 128 {
+		parts = 2
+	}
+	part := ceil(k/16, parts) * 16
+	rows := 2 * 2 * Chunk * (parts*part + 8)
+	fixed := rows + max(rows, 4*10*32*16) + 2*2*triangle + 16*Chunk + 4*(2*3*2*Chunk+2*Chunk+2*10*16+Chunk+16)
+	tile := 2 * (2*Chunk*(width+8) + width*Chunk + 2*width*part)
+	return tiling{width, stages, fixed + max(stages*tile, 4*2*(part/16)*32*16)}
+}
+
+func (a *DeviceBackwardArgs) check() (n, s int) {
+	f := a.Config
+	n, s = f.deviceSizes(a.Q.Len/max(f.KeyDim, 1), a.Sequences)
+	key, value := n*f.Heads*f.KeyDim, n*f.Heads*f.ValueDim
+	f.checkDevice(a.DO.Type, []operand{
+		{"q", a.Q, key, true, false}, {"k", a.K, key, true, false}, {"do", a.DO, value, true, false},
+		{"states", a.States, DeviceStatesLen(f, n, s, a.DO.Type), true, false}, {"dhT", a.DHT, f.StateLen(), false, true},
+		{"dq", a.DQ, key, false, false}, {"dk", a.DK, key, false, false}, {"dv", a.DV, value, false, false},
+		{"dg", a.DG, n * f.Heads, false, true}, {"dbeta", a.DBeta, n * f.Heads, false, true}, {"dh0", a.DH0, f.StateLen(), false, true},
+	})
+	return n, s
+}

@@ -1,0 +1,9 @@
+package linearloss
+
+import (
+	"testing"
+
+	"github.com/gojet/gojet/kernels/check"
+)
+
+func TestConformance(t *testing.T) { check.Battery(t, Conformance()) }
