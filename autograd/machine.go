@@ -178,6 +178,16 @@ func (m *Machine) ClearRow(v Value, row int) {
 	m.Device.Zero(v.Dev.Slice(row*n, n))
 }
 
+// Copy queues a copy of one placed value over another of the same size.
+func (m *Machine) Copy(to, from Value) {
+	if m.Device != nil {
+		m.Device.Copy(to.Dev, from.Dev)
+		return
+	}
+	copy(to.F32, from.F32)
+	copy(to.F64, from.F64)
+}
+
 // Fetch waits and returns v on the host: in full precision where it has a master, and float32 in any case. On the CPU
 // that is v itself.
 func (m *Machine) Fetch(v Value) (Value, error) {

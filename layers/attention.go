@@ -75,9 +75,8 @@ func (a Attention) States(capacity int) []State {
 
 // Mix attends: x [N, D] to [N, D].
 func (a Attention) Mix(s *Scope, x *autograd.Node) *autograd.Node {
-	q := s.Linear(x, "q_proj", a.Bias)
-	k := s.Linear(x, "k_proj", a.Bias)
-	v := s.Linear(x, "v_proj", a.Bias)
+	p := s.Projections(x, Projection{Name: "q_proj", Bias: a.Bias}, Projection{Name: "k_proj", Bias: a.Bias}, Projection{Name: "v_proj", Bias: a.Bias})
+	q, k, v := p[0], p[1], p[2]
 	if a.QKNorm {
 		q = s.RMSNorm(q, s.Weight("q_norm.weight"), a.NormEps)
 		k = s.RMSNorm(k, s.Weight("k_norm.weight"), a.NormEps)

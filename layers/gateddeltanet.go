@@ -76,13 +76,15 @@ func (b GatedDeltaNet) States(int) []State {
 
 // Mix runs the block: x [N, D] to [N, D].
 func (b GatedDeltaNet) Mix(s *Scope, x *autograd.Node) *autograd.Node {
-	conv := func(of string) *autograd.Node {
-		y, w := s.Linear(x, of+"_proj", false), s.Weight(of+"_conv1d.weight")
+	p := s.Projections(x, Projection{Name: "q_proj"}, Projection{Name: "k_proj"}, Projection{Name: "v_proj"},
+		Projection{Name: "g_proj"}, Projection{Name: "b_proj"}, Projection{Name: "a_proj"})
+	conv := func(of string, y *autograd.Node) *autograd.Node {
+		w := s.Weight(of + "_conv1d.weight")
 		if s.Cached() {
 			return s.CachedShortConv(y, w, s.Seq, s.State(of+"_history"))
 		}
 		return s.ShortConv(y, w, s.Seq)
 	}
 	cfg := gateddelta.Config{Heads: b.Heads, KeyDim: b.KeyDim, ValueDim: b.valueDim(), NormQK: true}
-	return gatedDeltaOut(s, cfg, x, conv("q"), conv("k"), conv("v"), b.NormEps)
+	return gatedDeltaOut(s, cfg, conv("q", p[0]), conv("k", p[1]), conv("v", p[2]), gates{gate: p[3], beta: p[4], decay: p[5]}, b.NormEps)
 }

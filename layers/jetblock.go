@@ -92,28 +92,31 @@ func (b JetBlock) States(int) []State {
 
 // Mix runs the block: x [N, D] to [N, D].
 func (b JetBlock) Mix(s *Scope, x *autograd.Node) *autograd.Node {
-	q := s.SiLU(s.Linear(x, "q_proj", false))
-	k := s.SiLU(s.Linear(x, "k_proj", false))
-	kern := s.Linear(s.SiLU(s.Linear(x, "dynamic_conv1d.kernel_generator.w1", false)), "dynamic_conv1d.kernel_generator.w2", true)
-	v := s.Linear(x, "v_proj", false)
+	p := s.Projections(x, Projection{Name: "q_proj", SiLU: true}, Projection{Name: "k_proj", SiLU: true}, Projection{Name: "v_proj"},
+		Projection{Name: "g_proj"}, Projection{Name: "dynamic_conv1d.kernel_generator.w1", SiLU: true}, Projection{Name: "b_proj"}, Projection{Name: "a_proj"})
+	q, k, v, gates := p[0], p[1], p[2], gates{gate: p[3], beta: p[5], decay: p[6]}
+	kern := s.Linear(p[4], "dynamic_conv1d.kernel_generator.w2", true)
 	if s.Cached() {
 		v = s.CachedDynamicConv(v, kern, s.Seq, s.State("v_history"))
 	} else {
 		v = s.DynamicConv(v, kern, s.Seq)
 	}
-	return gatedDeltaOut(s, b.kernel(), x, q, k, v, b.NormEps)
+	return gatedDeltaOut(s, b.kernel(), q, k, v, gates, b.NormEps)
 }
 
+// gates are the projections that control the gated delta rule and its output.
+type gates struct{ gate, beta, decay *autograd.Node }
+
 // gatedDeltaOut is the second half of every block around the gated delta rule: gates, recurrence, gated norm and output.
-func gatedDeltaOut(s *Scope, cfg gateddelta.Config, x, q, k, v *autograd.Node, eps float64) *autograd.Node {
-	beta := s.Sigmoid(s.Linear(x, "b_proj", false))
-	decay := s.DecayGate(s.Linear(x, "a_proj", false), s.Weight("A_log"), s.Weight("dt_bias"))
+func gatedDeltaOut(s *Scope, cfg gateddelta.Config, q, k, v *autograd.Node, c gates, eps float64) *autograd.Node {
+	beta := s.Sigmoid(c.beta)
+	decay := s.DecayGate(c.decay, s.Weight("A_log"), s.Weight("dt_bias"))
 	var o *autograd.Node
 	if s.Cached() {
 		o = s.CachedGatedDeltaRule(cfg, q, k, v, decay, beta, s.Seq, s.State("recurrent"))
 	} else {
 		o, _ = s.GatedDeltaRule(cfg, q, k, v, decay, beta, s.Seq, nil)
 	}
-	o = s.RMSNormSwishGate(o, s.Weight("o_norm.weight"), s.Linear(x, "g_proj", false), eps)
+	o = s.RMSNormSwishGate(o, s.Weight("o_norm.weight"), c.gate, eps)
 	return s.Linear(o, "o_proj", false)
 }

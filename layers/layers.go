@@ -11,6 +11,7 @@ package layers
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/kernels/packed"
@@ -95,6 +96,35 @@ func (s *Scope) Linear(x *autograd.Node, name string, bias bool) *autograd.Node 
 		b = s.Weight(name + ".bias")
 	}
 	return s.adapter(x, s.Graph.Linear(x, s.Weight(name+".weight"), b), name)
+}
+
+// Projection is one of several linear maps of a module's input: the weight Name.weight, Name.bias where Bias is set, and SiLU
+// where that is set.
+type Projection struct {
+	Name       string
+	Bias, SiLU bool
+}
+
+// Projections applies several of the module's weights to x and returns a node for each.
+func (s *Scope) Projections(x *autograd.Node, parts ...Projection) []*autograd.Node {
+	adapted := slices.ContainsFunc(parts, func(p Projection) bool { return s.adapted(p.Name) })
+	ys, all := make([]*autograd.Node, len(parts)), make([]autograd.Projection, len(parts))
+	for i, p := range parts {
+		if adapted { // its update is added before the activation
+			if ys[i] = s.Linear(x, p.Name, p.Bias); p.SiLU {
+				ys[i] = s.SiLU(ys[i])
+			}
+			continue
+		}
+		all[i] = autograd.Projection{W: s.Weight(p.Name + ".weight"), SiLU: p.SiLU}
+		if p.Bias {
+			all[i].Bias = s.Weight(p.Name + ".bias")
+		}
+	}
+	if adapted {
+		return ys
+	}
+	return s.Graph.Projections(x, all...)
 }
 
 // sub is the scope of a module inside this one.

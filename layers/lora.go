@@ -72,9 +72,15 @@ func uniform(bound float64) Init {
 	}
 }
 
+// adapted reports whether the matrix name has an adapter.
+func (s *Scope) adapted(name string) bool {
+	_, ok := s.shapes[s.prefix+name+loraA]
+	return ok
+}
+
 // adapter appends the update of the matrix name, if it has one.
 func (s *Scope) adapter(x, y *autograd.Node, name string) *autograd.Node {
-	if _, ok := s.shapes[s.prefix+name+loraA]; !ok {
+	if !s.adapted(name) {
 		return y
 	}
 	low := s.Graph.Linear(x, s.Weight(name+loraA), nil)

@@ -2,6 +2,8 @@ package train
 
 import (
 	"time"
+
+	"github.com/gojet/gojet/autograd"
 )
 
 // Cost is what a stage takes. Memory is in bytes.
@@ -52,4 +54,31 @@ func (t *Trainer) Probe(n int) (time.Duration, error) {
 		}
 	}
 	return time.Since(began) / time.Duration(n), nil
+}
+
+// Profile takes n steps with every operation timed on its own, and returns the operations of a step with the total of their
+// times, those that the optimiser runs last. Close or Run ends it. It changes the student's weights.
+func (t *Trainer) Profile(n int) ([]autograd.StepReport, error) {
+	if t.learner == nil {
+		if err := t.prepare(Progress{}, nil); err != nil {
+			return nil, err
+		}
+	}
+	executors := []*autograd.Executor{t.learner.micro.exec, t.learner.update}
+	for _, e := range executors {
+		e.Reset()
+		e.Profile = true
+	}
+	var p Progress
+	for range n {
+		if _, err := t.step(&p); err != nil {
+			return nil, err
+		}
+	}
+	var all []autograd.StepReport
+	for _, e := range executors {
+		e.Profile = false
+		all = append(all, e.Times()...)
+	}
+	return all, nil
 }

@@ -237,9 +237,9 @@ func (t *tally) report(w Loss, r *Report) {
 	r.Tokens = int(math.Max(t.tokens, t.ceTokens))
 }
 
-// distillLabels marks the tokens on which student and teacher are compared: those with a label, and the last token of a
+// Distilled marks the tokens on which student and teacher are compared: those with a label, and the last token of a
 // document, which has none only because nothing follows it. Documents of one token are left out: padding looks like them.
-func distillLabels(dst []int32, b Batch) {
+func Distilled(dst []int32, b Batch) {
 	copy(dst, b.Labels)
 	for s := range len(b.Cu) - 1 {
 		lo, hi := int(b.Cu[s]), int(b.Cu[s+1])

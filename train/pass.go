@@ -133,7 +133,7 @@ func (p *pass) gradient(i int, sum autograd.Value) autograd.Value {
 func (p *pass) counts(b Batch) int {
 	labels := b.Labels
 	if p.stage.Loss.CrossEntropy == 0 {
-		distillLabels(p.distill, b)
+		Distilled(p.distill, b)
 		labels = p.distill
 	}
 	n := 0
@@ -161,7 +161,7 @@ func (p *pass) start(b Batch, of int) error {
 	}
 	copy(p.ids, b.IDs)
 	copy(p.labels, b.Labels)
-	distillLabels(p.distill, b)
+	Distilled(p.distill, b)
 	autograd.SetSequences(p.seq, sequencesOf(b))
 	p.scale.Set(0, float64(p.counts(b))/float64(max(of, 1)))
 	return p.exec.RunAll()

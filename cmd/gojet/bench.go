@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -51,10 +54,13 @@ func newBenchRows(name, short string, rows func(*bench) ([]check.Measurement, er
 		Use:   name,
 		Short: short,
 		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return b.measure(c.Context(), c.OutOrStdout(), rows) },
+		RunE:  func(c *cobra.Command, _ []string) error { return b.measure(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), rows) },
 	}
 	c.Flags().StringVar(&b.filter, "filter", "", "only rows with `TEXT` in their name")
 	c.Flags().BoolVar(&b.json, "json", false, "write JSON")
+	if name == "step" {
+		c.Flags().BoolVar(&b.profile, "profile", false, "tell on the error stream where the time of a step goes")
+	}
 	return c
 }
 
@@ -62,6 +68,9 @@ func newBenchRows(name, short string, rows func(*bench) ([]check.Measurement, er
 type bench struct {
 	filter string
 	json   bool
+	// profile asks for the operations of a step.
+	profile bool
+	notes   io.Writer
 
 	context  context.Context
 	device   *device.Device
@@ -69,13 +78,13 @@ type bench struct {
 	ceilings check.Ceilings
 }
 
-func (b *bench) measure(ctx context.Context, out io.Writer, rows func(*bench) ([]check.Measurement, error)) error {
+func (b *bench) measure(ctx context.Context, out, notes io.Writer, rows func(*bench) ([]check.Measurement, error)) error {
 	d, err := device.Open(0)
 	if err != nil {
 		return fmt.Errorf("bench measures a GPU: %w", err)
 	}
 	defer func() { b.device.Close() }()
-	b.context, b.device, b.cores = ctx, d, cpu.New(0)
+	b.context, b.device, b.cores, b.notes = ctx, d, cpu.New(0), notes
 	defer b.cores.Close()
 	if d.Info().Emulated {
 		return errors.New("bench measures a GPU: the times of an emulated one mean nothing")
@@ -241,6 +250,11 @@ func (b *bench) step(trainer func(*autograd.Machine) (*train.Trainer, error), m 
 	}
 	m.FLOPs, m.Memory = float64(t.Cost().FLOPs), b.device.Usage().Peak
 	m.Set(ms, b.ceilings)
+	if b.profile {
+		if err := b.operations(t, m.Name); err != nil {
+			return err
+		}
+	}
 	err = t.Close()
 	t.Student.Weights.Release(b.machine(), nil)
 	if t.Teacher != nil {
@@ -248,6 +262,50 @@ func (b *bench) step(trainer func(*autograd.Machine) (*train.Trainer, error), m 
 	}
 	return err
 }
+
+// operations tells where the time of a step goes: the operations of one kind and shape together, the longest first.
+func (b *bench) operations(t *train.Trainer, name string) error {
+	const steps = 3
+	list, err := t.Profile(steps)
+	if err != nil {
+		return err
+	}
+	type kind struct {
+		what         string
+		count        int
+		ms           float64
+		flops, bytes int64
+	}
+	kinds := map[string]*kind{}
+	var total float64
+	for _, s := range list {
+		key := s.Op + " → " + strings.Join(s.Out, " ")
+		if strings.HasPrefix(s.Op, "linear") {
+			key += " of " + strings.Join(s.In, " · ")
+			key = weightNames.ReplaceAllString(key, "")
+		}
+		if kinds[key] == nil {
+			kinds[key] = &kind{what: key}
+		}
+		k := kinds[key]
+		k.count++
+		k.ms += s.Time.Seconds() * 1e3 / steps
+		k.flops += s.FLOPs
+		k.bytes += s.Bytes
+		total += s.Time.Seconds() * 1e3 / steps
+	}
+	sorted := slices.SortedFunc(maps.Values(kinds), func(a, b *kind) int { return cmp.Compare(b.ms, a.ms) })
+	fmt.Fprintf(b.notes, "%s: %.1f ms in %d operations, one at a time\n", name, total, len(list))
+	w := tabwriter.NewWriter(b.notes, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ms\tshare\tcount\tTFLOP/s\tTB/s\toperation")
+	for _, k := range sorted {
+		fmt.Fprintf(w, "%.2f\t%.1f%%\t%d\t%.0f\t%.2f\t%s\n", k.ms, 100*k.ms/total, k.count, float64(k.flops)/k.ms/1e9, float64(k.bytes)/k.ms/1e9, k.what)
+	}
+	return w.Flush()
+}
+
+// weightNames are taken out of what a profile calls an operation, so that layers come together.
+var weightNames = regexp.MustCompile(`(teacher/)?model\.[a-z0-9_.]+`)
 
 // benchDecode is the generation of tokens to be measured, of sequences that are context tokens long.
 type benchDecode struct {

@@ -29,7 +29,11 @@ func benchCalls() []call {
 		{name: "argument", args: []string{"bench", "kernels", "all"}, code: 1, err: `unknown command "all"`},
 	}
 	for _, name := range []string{"kernels", "block", "step", "decode"} {
-		calls = append(calls, call{name: name, args: []string{"bench", name, "--filter", "nothing", "--json"}, code: 1, err: why})
+		args := []string{"bench", name, "--filter", "nothing", "--json"}
+		if name == "step" {
+			args = append(args, "--profile")
+		}
+		calls = append(calls, call{name: name, args: args, code: 1, err: why})
 	}
 	return calls
 }
@@ -80,7 +84,8 @@ func TestBenchRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := bench{context: t.Context(), device: d, cores: cpu.New(1), ceilings: check.Ceilings{Square: 1, Wide: 1, Copy: 1}}
+	var notes strings.Builder
+	b := bench{profile: true, notes: &notes, context: t.Context(), device: d, cores: cpu.New(1), ceilings: check.Ceilings{Square: 1, Wide: 1, Copy: 1}}
 	defer b.cores.Close()
 	step := func(m *autograd.Machine) (*train.Trainer, error) {
 		s := benchStep{loss: train.Loss{CrossEntropy: 1, Temperature: 1}}
@@ -114,6 +119,9 @@ func TestBenchRuns(t *testing.T) {
 		if live := d.Usage().Live; live != 0 {
 			t.Errorf("%s leaves %d bytes taken", name, live)
 		}
+	}
+	if got := notes.String(); !strings.Contains(got, "linear cross-entropy") || !strings.Contains(got, "adamw") {
+		t.Errorf("the profile of a step lacks operations:\n%s", got)
 	}
 	small := benchBlock{JetBlock: layers.JetBlock{Hidden: 32, Heads: 2, KeyDim: 16, ExpandV: 2, ConvSize: 4, Reduction: 8, NormEps: 1e-5, InitStd: 0.02}, batch: 2, tokens: 9, backward: true}
 	e, err := small.executor(b.machine())

@@ -14,15 +14,6 @@ type cache struct {
 	dir string // "" is no cache
 }
 
-// openCache is the user's cache: gojet/kernels where the system keeps such things.
-func openCache() *cache {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return &cache{}
-	}
-	return &cache{dir: filepath.Join(dir, "gojet", "kernels")}
-}
-
 func (c *cache) path(key [sha256.Size]byte) string {
 	return filepath.Join(c.dir, hex.EncodeToString(key[:]))
 }

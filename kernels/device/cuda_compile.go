@@ -11,6 +11,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"unsafe"
 
@@ -46,6 +48,15 @@ func newCompiler(major, minor int) (*compiler, error) {
 	return c, nil
 }
 
+// openCache is the user's cache: gojet/kernels where the system keeps such things.
+func openCache() *cache {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return &cache{}
+	}
+	return &cache{dir: filepath.Join(dir, "gojet", "kernels")}
+}
+
 // architecture names what to compile for: from 9.0 on with the features of that chip alone.
 func architecture(major, minor int) string {
 	if major >= 9 {
@@ -54,22 +65,30 @@ func architecture(major, minor int) string {
 	return fmt.Sprintf("sm_%d%d", major, minor)
 }
 
-// options are the compiler's beside the kernel's own. Functions are the device's unless they say otherwise. Subnormal numbers are flushed to zero, and quotients and roots may be
-// off by two units in the last place, which is far inside what kernels are held to. Functions without a word on where they
-// run, lambdas above all, run on the device.
+// options are the compiler's beside the kernel's own. Functions without a word on where they run, lambdas above all, run on
+// the device. Subnormal numbers are flushed to zero, and quotients and roots may be off by two units in the last place, which
+// is far inside what kernels are held to.
 func (c *compiler) options(p *program) []string {
 	o := []string{"--gpu-architecture=" + c.arch, "-std=c++17", "-default-device", "-lineinfo", "-ftz=true", "-prec-div=false", "-prec-sqrt=false"}
 	return append(o, p.options...)
 }
 
-// compile returns machine code and, where it was not in the cache, what the compiler said.
+// compile returns machine code and, where it was not in the cache, what the compiler said. A verbose compiler says it in
+// any case.
 func (c *compiler) compile(p *program) (cubin []byte, log string, cached bool, err error) {
 	options := c.options(p)
 	key := sha256.Sum256(fmt.Appendf(nil, "%q %x %q %q %q", c.version, c.digest, p.file, p.text, options))
-	if c.verbose { // what a kernel takes is only said when it is compiled
+	words := sha256.Sum256(fmt.Appendf(nil, "said of %x", key))
+	if cubin, ok := c.cache.get(key); ok {
+		if !c.verbose {
+			return cubin, "", true, nil
+		}
+		if said, ok := c.cache.get(words); ok {
+			return cubin, string(said), true, nil
+		}
+	}
+	if c.verbose {
 		options = append(options, "--ptxas-options=-v")
-	} else if cubin, ok := c.cache.get(key); ok {
-		return cubin, "", true, nil
 	}
 	made, err := nvrtc.CreateProgram(p.text, p.file, c.include...)
 	if err != nil {
@@ -96,5 +115,8 @@ func (c *compiler) compile(p *program) (cubin []byte, log string, cached bool, e
 		return nil, log, false, errors.New("nvrtcGetCUBIN failed")
 	}
 	c.cache.put(key, cubin)
+	if c.verbose {
+		c.cache.put(words, []byte(log))
+	}
 	return cubin, log, false, nil
 }

@@ -27,6 +27,7 @@ type cuda struct {
 	about     Info
 	compiler  *compiler
 	modules   []cu.Module
+	shared    map[handle]int // bytes of dynamic shared memory that a function was told of, where it was
 	staging   staging
 	blas      *blas
 	capturing bool
@@ -57,7 +58,7 @@ func open(ordinal int) (driver, error) {
 	if ordinal < 0 || ordinal >= count {
 		return nil, fmt.Errorf("device: there is no device %d: this machine has %d, from 0 (CUDA_VISIBLE_DEVICES may hide some)", ordinal, count)
 	}
-	c := &cuda{}
+	c := &cuda{shared: map[handle]int{}}
 	if err := c.open(ordinal); err != nil {
 		return nil, errors.Join(fmt.Errorf("device: opening device %d: %w", ordinal, err), c.close())
 	}
@@ -202,12 +203,12 @@ func (c *cuda) launch(l *call) error {
 	}
 	function := C.uintptr_t(l.kernel.handle)
 	const plain = 48 << 10 // more has to be asked for
-	if l.shared > l.kernel.sharedMax && l.shared+l.kernel.Resources.Shared > plain {
+	if l.shared > c.shared[l.kernel.handle] && l.shared+l.kernel.Resources.Shared > plain {
 		err := c.do(func() error { return check("cuFuncSetAttribute", C.gojet_max_shared(function, C.int(l.shared))) })
 		if err != nil {
 			return err
 		}
-		l.kernel.sharedMax = l.shared
+		c.shared[l.kernel.handle] = l.shared
 	}
 	if l.cluster > 8 {
 		if err := c.do(func() error { return check("cuFuncSetAttribute", C.gojet_wide_clusters(function)) }); err != nil {

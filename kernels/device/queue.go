@@ -101,7 +101,6 @@ type Kernel struct {
 	Options   []string
 	Resources Resources
 	handle    handle
-	sharedMax int // dynamic shared memory that the driver was told of
 }
 
 func (k *Kernel) String() string { return k.Name + " " + strings.Join(k.Options, " ") }

@@ -11,7 +11,7 @@ import (
 
 // Rehearse opens a device that is not there, of a compute capability: kernels are compiled for it, launches are held to its
 // limits, and nothing runs; what is downloaded is zero. It needs the compiler, which needs no GPU. What it compiles is kept on
-// disk like any other kernel.
+// disk like any other kernel, with what the compiler said of it.
 func Rehearse(major, minor int) (*Device, error) {
 	if _, _, err := loadCompiler(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNone, err)

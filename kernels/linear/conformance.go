@@ -61,5 +61,5 @@ func Conformance() []check.Case {
 			Scratch: func(device.Type) int64 { return DeviceBackwardWeightScratch(n, out) },
 		})
 	}
-	return cases
+	return append(cases, projectionCases()...)
 }

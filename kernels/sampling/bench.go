@@ -35,9 +35,10 @@ func (c Settings) bench(s int) func(d *device.Device) (func(*device.Queue), func
 		settings := d.New(device.Float32, 4*s)
 		device.Upload(d, settings, values)
 		a := &DeviceArgs{S: s, Vocab: vocab, Logits: check.Random(d, device.BF16, s*vocab, 3), Settings: settings,
-			Draws: check.Ints(d, make([]int32, 3*s)), IDs: d.New(device.Int32, s), LogProb: d.New(device.Float32, s)}
+			Draws: check.Ints(d, make([]int32, 3*s)), IDs: d.New(device.Int32, s), LogProb: d.New(device.Float32, s),
+			Scratch: d.New(device.Float32, int(DeviceScratch(s, vocab, device.BF16)/4))}
 		return func(q *device.Queue) { DeviceChoose(q, a) }, func() {
-			for _, t := range []device.Tensor{a.Logits, a.Settings, a.Draws, a.IDs, a.LogProb} {
+			for _, t := range []device.Tensor{a.Logits, a.Settings, a.Draws, a.IDs, a.LogProb, a.Scratch} {
 				d.Free(t)
 			}
 		}

@@ -44,8 +44,9 @@ func choice(s, vocab int) check.Case {
 				a[1][i] = LogProb(row, slices.Index(row, slices.Max(row)))
 			}
 		},
-		GPU: func(q *device.Queue, a []device.Tensor, _ device.Tensor) {
-			DeviceChoose(q, &DeviceArgs{S: s, Vocab: vocab, IDs: a[0], LogProb: a[1], Logits: a[2], Settings: a[3], Draws: a[4]})
+		GPU: func(q *device.Queue, a []device.Tensor, scratch device.Tensor) {
+			DeviceChoose(q, &DeviceArgs{S: s, Vocab: vocab, IDs: a[0], LogProb: a[1], Logits: a[2], Settings: a[3], Draws: a[4], Scratch: scratch})
 		},
+		Scratch: func(t device.Type) int64 { return DeviceScratch(s, vocab, t) },
 	}
 }

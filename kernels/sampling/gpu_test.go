@@ -35,7 +35,8 @@ type batch struct {
 func newBatch(d *device.Device, kind device.Type, s int, logits []float32, set Settings, seen []bool) *batch {
 	vocab := len(logits)
 	b := &batch{d: d, args: DeviceArgs{S: s, Vocab: vocab, Logits: d.New(kind, s*vocab), Settings: d.New(device.Float32, 4*s),
-		Draws: d.New(device.Int32, 3*s), IDs: d.New(device.Int32, s), LogProb: d.New(device.Float32, s)}}
+		Draws: d.New(device.Int32, 3*s), IDs: d.New(device.Int32, s), LogProb: d.New(device.Float32, s),
+		Scratch: d.New(device.Float32, int(DeviceScratch(s, vocab, kind)/4))}}
 	if kind == device.BF16 {
 		half := make([]bf16.BF16, 0, s*vocab)
 		for range s {
@@ -48,9 +49,9 @@ func newBatch(d *device.Device, kind device.Type, s int, logits []float32, set S
 		device.Upload(d, b.args.Logits, slices.Repeat(logits, s))
 	}
 	device.Upload(d, b.args.Settings, slices.Repeat(set.Values(), s))
-	draws := make([]int32, 3*s)
+	var draws []int32
 	for i := range s {
-		draws[3*i], draws[3*i+1] = int32(i), int32(vocab)
+		draws = append(draws, Draws(uint64(vocab)<<32|uint64(i))...)
 	}
 	device.Upload(d, b.args.Draws, draws)
 	if seen != nil {
@@ -61,18 +62,19 @@ func newBatch(d *device.Device, kind device.Type, s int, logits []float32, set S
 }
 
 func (b *batch) history(seen []bool) {
-	words := make([]int32, SeenWords(b.args.Vocab))
+	var history []int32
 	for id, s := range seen {
 		if s {
-			words[id/32] |= 1 << (id % 32)
+			history = append(history, int32(id))
 		}
 	}
-	device.Upload(b.d, b.args.Seen, slices.Repeat(words, b.args.S))
+	device.Upload(b.d, b.args.Seen, slices.Repeat(Seen(b.args.Vocab, history), b.args.S))
 }
 
 func (b *batch) ids(t *testing.T) []int32 {
 	t.Helper()
 	b.d.Poison(b.args.IDs)
+	b.d.Poison(b.args.Scratch)
 	DeviceChoose(b.d, &b.args)
 	ids := make([]int32, b.args.S)
 	if err := device.Download(b.d, ids, b.args.IDs); err != nil {
@@ -83,7 +85,7 @@ func (b *batch) ids(t *testing.T) []int32 {
 
 func (b *batch) free() {
 	a := b.args
-	for _, t := range []device.Tensor{a.Logits, a.Settings, a.Draws, a.IDs, a.LogProb, a.Seen} {
+	for _, t := range []device.Tensor{a.Logits, a.Settings, a.Draws, a.IDs, a.LogProb, a.Seen, a.Scratch} {
 		b.d.Free(t)
 	}
 }
@@ -234,18 +236,62 @@ func TestBadLogits(t *testing.T) {
 	}
 }
 
-func TestMark(t *testing.T) {
+// TestRows: sequences whose settings lie in rows of other numbers.
+func TestRows(t *testing.T) {
 	d := open(t)
 	const vocab = 70
-	seen := d.New(device.Int32, 2*SeenWords(vocab))
-	d.Zero(seen)
-	ids, cu := check.Ints(d, []int32{5, 0, 69, 33, 33, 64, 2, -1, 70}), check.Ints(d, []int32{1, 4, 9, 0, 0, 0, 0, 0, 0})
-	DeviceMark(d, seen, ids, cu, vocab)
-	got := make([]int32, seen.Len)
-	if err := device.Download(d, got, seen); err != nil {
+	rows := []int32{3, 0, 2}
+	values, draws, seen := make([]float32, 0, 16), make([]int32, 12), make([]int32, 4*SeenWords(vocab))
+	for row := range 4 {
+		values = append(values, Settings{TopP: 1, RepetitionPenalty: 1 + float64(row%2)*9}.Values()...)
+	}
+	copy(seen[3*SeenWords(vocab):], Seen(vocab, []int32{69, 33})) // row 3 has a penalty and has seen the best token
+	logits := make([]float32, vocab)
+	logits[33], logits[2] = 5, 1
+	b := newBatch(d, device.Float32, len(rows), logits, Settings{TopP: 1, RepetitionPenalty: 1}, nil)
+	defer b.free()
+	for _, x := range []device.Tensor{b.args.Settings, b.args.Draws} {
+		d.Free(x)
+	}
+	b.args.Rows, b.args.Settings, b.args.Draws, b.args.Seen = check.Ints(d, rows), d.New(device.Float32, 16), check.Ints(d, draws), check.Ints(d, seen)
+	defer d.Free(b.args.Rows)
+	device.Upload(d, b.args.Settings, values)
+	if got, want := b.ids(t), []int32{2, 33, 33}; !slices.Equal(got, want) {
+		t.Errorf("tokens %v, want %v", got, want)
+	}
+	device.Download(d, draws, b.args.Draws)
+	if err := device.Download(d, seen, b.args.Seen); err != nil {
 		t.Fatal(err)
 	}
-	if want := []int32{1, 1 << 1, 1 << 5, 1 << 2, 1 << 1, 1}; !slices.Equal(got, want) {
-		t.Errorf("history %v, want %v", got, want)
+	if want := []int32{0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1}; !slices.Equal(draws, want) {
+		t.Errorf("draws %v, want %v", draws, want)
+	}
+	if want := slices.Concat(Seen(vocab, []int32{33}), Seen(vocab, nil), Seen(vocab, []int32{33}), Seen(vocab, []int32{2, 69, 33})); !slices.Equal(seen, want) {
+		t.Errorf("history %v, want %v", seen, want)
+	}
+}
+
+// TestChunks: draws where a row is cut into many chunks, and into chunks of several steps, of tokens in the first and the last.
+func TestChunks(t *testing.T) {
+	d := open(t)
+	const sequences = 30
+	for i, set := range []Settings{{1, 1, 0, 1}, {1, 0.99, 0, 1}, {1, 1, 2, 1}, {1, 0.99, 3000, 1}} {
+		vocab := []int{9001, 33003}[i%2]
+		at := []int{0, vocab - 1, vocab / 2, vocab - 5}[i]
+		logits := make([]float32, vocab)
+		for id := range logits {
+			logits[id] = -float32(id%7) - 60
+		}
+		low, high := at, (at+5)%vocab
+		logits[low], logits[high] = 0, 1
+		b := newBatch(d, device.Float32, sequences, logits, set, nil)
+		count := map[int32]int{}
+		for _, id := range b.ids(t) {
+			count[id]++
+		}
+		if l, h := count[int32(low)], count[int32(high)]; l+h != sequences || l < 1 || l > 18 {
+			t.Errorf("vocabulary %d, settings %v: %v were drawn, want tokens %d and %d in proportion 1 to e", vocab, set, count, low, high)
+		}
+		b.free()
 	}
 }
