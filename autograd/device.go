@@ -34,6 +34,13 @@ type Opaque interface {
 	DeviceLens(in []Shape, t device.Type) []int
 }
 
+// Sparing is an operation that on a device does without some of its inputs: what the kernels read of the forward pass is less
+// than what its gradient is written with. Their memory is not kept for it.
+type Sparing interface {
+	// Spares lists inputs that Launch does not read.
+	Spares() []int
+}
+
 // Grouped is an operation whose neighbours in a plan can be queued together with it: all updates of an optimiser are
 // one launch.
 type Grouped interface {
@@ -128,6 +135,17 @@ func (p *Plan) on(t device.Type) *Plan {
 		return 0
 	}
 	q.steps = slices.Clone(p.steps)
+	q.reads = func(st step) []*Node {
+		op, ok := st.op.(Sparing)
+		if !ok {
+			return st.in
+		}
+		in := slices.Clone(st.in)
+		for _, i := range op.Spares() {
+			in[i] = nil
+		}
+		return in
+	}
 	q.assign()
 	q.joinGroups()
 	q.arena = layOut(q.storages)

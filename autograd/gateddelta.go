@@ -209,6 +209,15 @@ func (o gatedDeltaBackward) DeviceScratch(in []Shape, t device.Type) int64 {
 	return gateddelta.DeviceBackwardScratch(o.Config, in[0][0], in[5][1]-1, t)
 }
 
+// Spares says what the states of the forward pass stand for: values, gates and the initial state.
+func (o gatedDeltaBackward) Spares() []int {
+	spared := []int{2, 3, 4}
+	if o.initial {
+		spared = append(spared, 6)
+	}
+	return spared
+}
+
 func (o gatedDeltaBackward) Launch(env *DeviceEnv, out, in []Value) {
 	at := o.states()
 	a := gateddelta.DeviceBackwardArgs{

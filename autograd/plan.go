@@ -26,6 +26,8 @@ type Plan struct {
 	bytes   func(*Node) int64
 	scratch func(step) int64
 	stored  map[*Node]stored
+	// reads lists the inputs that a step looks at, nil in place of others.
+	reads func(step) []*Node
 }
 
 type step struct {
@@ -68,6 +70,7 @@ func Compile(g *Graph, outputs ...*Node) (*Plan, error) {
 	}
 	p.bytes = func(n *Node) int64 { return int64(size(n.Shape())) * int64(n.Dtype().Size()) }
 	p.scratch = p.hostScratch
+	p.reads = func(st step) []*Node { return st.in }
 	p.assign()
 	p.arena = layOut(p.storages)
 	return p, nil
@@ -141,8 +144,10 @@ func (p *Plan) checkState() error {
 func (p *Plan) assign() {
 	last := map[*Node]int{}
 	for i, st := range p.steps {
-		for _, n := range st.in {
-			last[n] = i
+		for _, n := range p.reads(st) {
+			if n != nil {
+				last[n] = i
+			}
 		}
 	}
 	for _, o := range p.Outputs {

@@ -94,7 +94,8 @@ type Outputs struct {
 	Hidden *autograd.Node
 }
 
-// Forward appends the model. Each layer is one segment of activation checkpointing.
+// Forward appends the model. Each layer is one segment of activation checkpointing, between two norms: what it adds to the
+// residual stream is added together with the norm that follows.
 func (d *Decoder) Forward(g *autograd.Graph, in Inputs) Outputs {
 	s := &Scope{Graph: g, Seq: in.Seq, owner: in.Owner, shapes: d.shapes, lora: d.lora}
 	if in.Rows > 0 {
@@ -104,22 +105,27 @@ func (d *Decoder) Forward(g *autograd.Graph, in Inputs) Outputs {
 		}
 	}
 	var out Outputs
+	norm := func(i int) *autograd.Node { // the weight of the norm before layer i
+		if i == len(d.mixers) {
+			return s.Weight("model.norm.weight")
+		}
+		return s.Weight(layerPrefix(i) + "input_layernorm.weight")
+	}
 	x := g.Embedding(in.IDs, s.Weight("model.embed_tokens.weight"))
-	for i := range d.mixers {
-		g.Segment(func() { x = d.layer(s.sub(layerPrefix(i)), d.mixers[i], x) })
+	h := g.RMSNorm(x, norm(0), d.Config.RMSNormEps)
+	for i, m := range d.mixers {
+		g.Segment(func() { x, h = d.layer(s.sub(layerPrefix(i)), m, x, h) })
+		x, h = g.AddRMSNorm(x, h, norm(i+1), d.Config.RMSNormEps)
 		out.Layers = append(out.Layers, x)
 	}
-	out.Hidden = g.RMSNorm(x, s.Weight("model.norm.weight"), d.Config.RMSNormEps)
+	out.Hidden = h
 	return out
 }
 
-func (d *Decoder) layer(s *Scope, m Mixer, x *autograd.Node) *autograd.Node {
-	eps := d.Config.RMSNormEps
-	h := s.RMSNorm(x, s.Weight("input_layernorm.weight"), eps)
-	x = s.Add(x, m.Mix(s.sub("self_attn."), h))
-	h = s.RMSNorm(x, s.Weight("post_attention_layernorm.weight"), eps)
-	h = s.SwiGLU(s.Linear(h, "mlp.gate_proj", false), s.Linear(h, "mlp.up_proj", false))
-	return s.Add(x, s.Linear(h, "mlp.down_proj", false))
+// layer takes the residual stream x and its norm h, and returns the stream after the mixer and what the MLP adds to it.
+func (d *Decoder) layer(s *Scope, m Mixer, x, h *autograd.Node) (stream, more *autograd.Node) {
+	x, h = s.AddRMSNorm(x, m.Mix(s.sub("self_attn."), h), s.Weight("post_attention_layernorm.weight"), d.Config.RMSNormEps)
+	return s.Add(x, s.GatedMLP(h, "mlp"))
 }
 
 // Head returns the weight of the linear head, [Vocab, D]: the embedding itself where they are tied. Owner is that of the

@@ -127,6 +127,15 @@ func (s *Scope) Projections(x *autograd.Node, parts ...Projection) []*autograd.N
 	return s.Graph.Projections(x, all...)
 }
 
+// GatedMLP is the feed-forward layer of the weights gate, up and down below name.
+func (s *Scope) GatedMLP(x *autograd.Node, name string) *autograd.Node {
+	gate, up, down := name+".gate_proj", name+".up_proj", name+".down_proj"
+	if s.adapted(gate) || s.adapted(up) || s.adapted(down) {
+		return s.Linear(s.SwiGLU(s.Linear(x, gate, false), s.Linear(x, up, false)), down, false)
+	}
+	return s.Graph.GatedMLP(x, s.Weight(gate+".weight"), s.Weight(up+".weight"), s.Weight(down+".weight"))
+}
+
 // sub is the scope of a module inside this one.
 func (s *Scope) sub(prefix string) *Scope {
 	inner := *s

@@ -23,10 +23,19 @@ func DeviceForward(q *device.Queue, y, x, w, bias device.Tensor, n, in, out int)
 
 // DeviceBackwardInput queues dx = dy·w.
 func DeviceBackwardInput(q *device.Queue, dx, dy, w device.Tensor, n, in, out int) {
+	backwardInput(q, dx, dy, w, n, in, out, 0)
+}
+
+// DeviceAddBackwardInput queues dx += dy·w.
+func DeviceAddBackwardInput(q *device.Queue, dx, dy, w device.Tensor, n, in, out int) {
+	backwardInput(q, dx, dy, w, n, in, out, 1)
+}
+
+func backwardInput(q *device.Queue, dx, dy, w device.Tensor, n, in, out int, beta float32) {
 	fits("dx", dx.Len, n, "In", in)
 	fits("dy", dy.Len, n, "Out", out)
 	fits("w", w.Len, out, "In", in)
-	q.Product(device.Product{M: n, N: in, K: out, A: dy, B: w, C: dx})
+	q.Product(device.Product{M: n, N: in, K: out, A: dy, B: w, C: dx, Beta: beta})
 }
 
 // DeviceBackwardWeight queues dw = dyᵀ·x and dbias = Σ dy over the tokens, which is float32. Either may be none; dbias needs

@@ -60,7 +60,7 @@ type ProjectionsForwardArgs struct {
 	X      device.Tensor   // [N, In]
 	W      []device.Tensor // [Out, In]
 	Bias   []device.Tensor // [Out], float32, each may be none
-	Y      []device.Tensor // results [N, Out]
+	Y      []device.Tensor // results [N, Out], each may be none
 	Before []device.Tensor // results [N, Out] before the activation, for the backward of parts that have one; each may be none
 	// Scratch of ForwardScratch bytes.
 	Scratch device.Tensor
@@ -84,8 +84,11 @@ func DeviceProjections(q *device.Queue, a *ProjectionsForwardArgs) {
 			if part.SiLU && !a.Before[i].None() {
 				y = a.Before[i]
 			}
+			if y.None() {
+				continue
+			}
 			DeviceForward(q, y, a.X, a.W[i], a.Bias[i], a.N, a.In, part.Out)
-			if part.SiLU {
+			if part.SiLU && !a.Y[i].None() {
 				pointwise.DeviceForward(q, pointwise.SiLU, a.Y[i], y)
 			}
 		}

@@ -20,8 +20,8 @@ var mseText string
 // large and the sum over tokens seldom leaves it; the teacher's logits, needed for a moment only, go in smaller pieces.
 type room struct{ gradient, teacher int }
 
-// usual is the room that a loss takes, 3.1 GB at most.
-func usual() room { return room{gradient: 5 << 29, teacher: 5 << 27} }
+// usual is the room that a loss takes, 2.8 GB at most.
+func usual() room { return room{gradient: 5 << 29, teacher: 5 << 26} }
 
 // piece returns how many of n tokens go together where bytes may be taken: pieces of like size, of whole tiles of 128.
 func piece(n, vocab int, t device.Type, bytes int) int {

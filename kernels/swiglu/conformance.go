@@ -29,12 +29,18 @@ func Conformance() []check.Case {
 			Op: "swiglu backward", Size: fmt.Sprintf("N %d, F %d", n, f),
 			Args: []check.Operand{
 				{Name: "dgate", Role: check.Result, Float: result()}, {Name: "dup", Role: check.Result, Float: result()},
-				{Name: "dy", Float: x()}, {Name: "gate", Float: x()}, {Name: "up", Float: x()},
+				{Name: "dy", Float: x()}, {Name: "gate", Float: x()}, {Name: "up", Float: x()}, {Name: "y", Role: check.Result, Float: result()},
 			},
-			Reference: func(a [][]float64) { ReferenceBackward(caseBackward(a)) },
-			CPU:       func(c *cpu.Cores, a [][]float32) { Backward(c, caseBackward(a)) },
+			Reference: func(a [][]float64) {
+				ReferenceBackward(caseBackward(a))
+				ReferenceForward(&ForwardArgs[float64]{Y: a[5], Gate: a[3], Up: a[4]})
+			},
+			CPU: func(c *cpu.Cores, a [][]float32) {
+				Backward(c, caseBackward(a))
+				Forward(c, &ForwardArgs[float32]{Y: a[5], Gate: a[3], Up: a[4]})
+			},
 			GPU: func(q *device.Queue, a []device.Tensor, _ device.Tensor) {
-				DeviceBackward(q, &DeviceBackwardArgs{DGate: a[0], DUp: a[1], DY: a[2], Gate: a[3], Up: a[4]})
+				DeviceBackward(q, &DeviceBackwardArgs{DGate: a[0], DUp: a[1], DY: a[2], Gate: a[3], Up: a[4], Y: a[5]})
 			},
 		})
 	}

@@ -20,9 +20,10 @@ type DeviceForwardArgs struct {
 type DeviceBackwardArgs struct {
 	DGate device.Tensor // [N, F] result; may be any of the inputs
 	DUp   device.Tensor // [N, F] result; may be any of the inputs
+	Y     device.Tensor // [N, F] result: what DeviceForward computes, for those who did not keep it
 	DY    device.Tensor // [N, F]
 	Gate  device.Tensor // [N, F] as in DeviceForward
-	Up    device.Tensor // [N, F]; not needed where DGate is none
+	Up    device.Tensor // [N, F]; not needed where DGate and Y are none
 }
 
 // DeviceForward queues the computation of a.Y.
@@ -43,8 +44,12 @@ func DeviceBackward(q *device.Queue, a *DeviceBackwardArgs) {
 		want("dgate", a.DGate.Len, a.Gate.Len)
 		want("up", a.Up.Len, a.Gate.Len)
 	}
-	k, grid := launch(q, "backward", a.Gate, a.DGate, a.DUp, a.DY, a.Up)
-	q.Launch(k, grid, a.DGate, a.DUp, a.DY, a.Gate, a.Up, int64(a.Gate.Len))
+	if !a.Y.None() {
+		want("y", a.Y.Len, a.Gate.Len)
+		want("up", a.Up.Len, a.Gate.Len)
+	}
+	k, grid := launch(q, "backward", a.Gate, a.DGate, a.DUp, a.Y, a.DY, a.Up)
+	q.Launch(k, grid, a.DGate, a.DUp, a.Y, a.DY, a.Gate, a.Up, int64(a.Gate.Len))
 }
 
 // blockPacks is how many packs a block takes.

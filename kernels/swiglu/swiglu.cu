@@ -28,25 +28,29 @@ extern "C" __global__ void __launch_bounds__(THREADS) forward(T* y, const T* gat
   }
 }
 
-// backward sets dgate and dup [n] where they are not null; they may be inputs. Without dgate, up is not read.
-extern "C" __global__ void __launch_bounds__(THREADS) backward(T* dgate, T* dup, const T* dy, const T* gate, const T* up, long long n) {
+// backward sets dgate and dup [n], and y as forward does, where they are not null; they may be inputs. Without dgate and y, up
+// is not read.
+extern "C" __global__ void __launch_bounds__(THREADS) backward(T* dgate, T* dup, T* y, const T* dy, const T* gate, const T* up, long long n) {
   Piece a[COUNT], b[COUNT], g[COUNT];
 #pragma unroll
   for (int u = 0; u < COUNT; u++) {
     if (place(u) >= n) continue;
     a[u].read(gate + place(u));
     g[u].read(dy + place(u));
-    if (dgate) b[u].read(up + place(u));
+    if (dgate || y) b[u].read(up + place(u));
   }
 #pragma unroll
   for (int u = 0; u < COUNT; u++) {
     if (place(u) >= n) continue;
+    Piece w;
 #pragma unroll
     for (int j = 0; j < PACK; j++) {
-      const float x = a[u][j], s = sigmoid(x), d = g[u][j];
-      if (dgate) b[u].set(j, d * b[u][j] * s * (1 + x * (1 - s)));
+      const float x = a[u][j], s = sigmoid(x), d = g[u][j], v = b[u][j];
+      w.set(j, x * s * v);
+      b[u].set(j, d * v * s * (1 + x * (1 - s)));
       a[u].set(j, d * x * s);
     }
+    if (y) w.write(y + place(u));
     if (dgate) b[u].write(dgate + place(u));
     if (dup) a[u].write(dup + place(u));
   }
