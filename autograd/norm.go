@@ -17,6 +17,12 @@ func (g *Graph) RMSNormSwishGate(x, w, gate *Node, eps float64) *Node {
 	return g.apply1(rmsNorm{eps: eps, gated: true}, x, w, gate)
 }
 
+// AddRMSNorm returns the sum x + r [N, D] and its RMSNorm: a residual connection and the norm that follows it.
+func (g *Graph) AddRMSNorm(x, r, w *Node, eps float64) (sum, y *Node) {
+	outs := g.Apply(addRMSNorm{eps: eps}, x, r, w)
+	return outs[0], outs[1]
+}
+
 type rmsNorm struct {
 	eps   float64
 	gated bool
@@ -73,20 +79,93 @@ func (o rmsNorm) Launch(env *DeviceEnv, out, in []Value) {
 }
 
 func (o rmsNorm) Gradient(c *Chain) []*Node {
-	return c.Graph.Apply(rmsNormBackward{o}, append(c.In[:len(c.In):len(c.In)], c.Grad[0])...)
+	return c.Graph.Apply(rmsNormBackward{rmsNorm: o}, append(c.In[:len(c.In):len(c.In)], c.Grad[0])...)
 }
 
-// rmsNormBackward: (x, w[, gate], dy) → dx, dw[, dgate].
-type rmsNormBackward struct{ rmsNorm }
+// addRMSNorm: (x, r, w) → x + r, rms norm of that.
+type addRMSNorm struct{ eps float64 }
 
-func (o rmsNormBackward) Name() string { return o.rmsNorm.Name() + " backward" }
+func (addRMSNorm) Name() string                { return "add, rms norm" }
+func (addRMSNorm) FLOPs(in []Shape) int64      { return 6 * int64(size(in[0])) }
+func (addRMSNorm) Differentiates(n int) []bool { return all(n) }
+
+// InPlace: the sum may stand where x was.
+func (addRMSNorm) InPlace() (int, int) { return 0, 0 }
+
+func (o addRMSNorm) Infer(in []Shape) ([]Shape, error) {
+	if !in[1].Eq(in[0]) {
+		return nil, fmt.Errorf("r has shape %v, want %v", in[1], in[0])
+	}
+	if _, err := (rmsNorm{}).Infer([]Shape{in[0], in[2]}); err != nil {
+		return nil, err
+	}
+	return in[:2], nil
+}
+
+func (o addRMSNorm) Run(env *Env, out, in []Value) {
+	switch {
+	case out[1].None():
+		sum{}.Run(env, out[:1], in[:2])
+	case in[0].F64 != nil:
+		rmsnorm.ReferenceForward(&rmsnorm.ForwardArgs[float64]{Y: out[1].F64, Sum: out[0].F64, X: in[0].F64, Add: in[1].F64, W: in[2].F64, Eps: o.eps})
+	default:
+		rmsnorm.Forward(env.Cores, &rmsnorm.ForwardArgs[float32]{Y: out[1].F32, Sum: out[0].F32, X: in[0].F32, Add: in[1].F32, W: in[2].F32, Eps: o.eps})
+	}
+}
+
+func (o addRMSNorm) Launch(env *DeviceEnv, out, in []Value) {
+	if out[1].None() {
+		sum{}.Launch(env, out[:1], in[:2])
+		return
+	}
+	rmsnorm.DeviceForward(env.Queue, &rmsnorm.DeviceForwardArgs{Y: out[1].Dev, Sum: out[0].Dev, X: in[0].Dev, Add: in[1].Dev, W: in[2].Dev, Eps: o.eps})
+}
+
+func (o addRMSNorm) Gradient(c *Chain) []*Node {
+	dsum, dy := c.Grad[0], c.Grad[1]
+	if dy == nil {
+		return []*Node{dsum, dsum, nil}
+	}
+	back, in := rmsNormBackward{rmsNorm: rmsNorm{eps: o.eps}}, []*Node{c.Out[0], c.In[2], dy}
+	if dsum != nil {
+		back.added = true
+		in = append(in, dsum)
+	}
+	grads := c.Graph.Apply(back, in...)
+	return []*Node{grads[0], grads[0], grads[1]}
+}
+
+// rmsNormBackward: (x, w[, gate], dy[, dsum]) → dx, dw[, dgate]. With dsum, what reaches x from elsewhere, dx is all that does.
+type rmsNormBackward struct {
+	rmsNorm
+	added bool
+}
+
+func (o rmsNormBackward) Name() string {
+	if o.added {
+		return "add, " + o.rmsNorm.Name() + " backward"
+	}
+	return o.rmsNorm.Name() + " backward"
+}
+
+// dy is which input that is.
+func (o rmsNormBackward) dy() int {
+	if o.gated {
+		return 3
+	}
+	return 2
+}
+
+// InPlace: dx may stand where dy was.
+func (o rmsNormBackward) InPlace() (int, int) { return 0, o.dy() }
 
 func (o rmsNormBackward) Infer(in []Shape) ([]Shape, error) {
-	dy := in[len(in)-1]
-	if !dy.Eq(in[0]) {
-		return nil, fmt.Errorf("dy has shape %v, want %v", dy, in[0])
+	for i, name := range []string{"dy", "dsum"}[:len(in)-o.dy()] {
+		if d := in[o.dy()+i]; !d.Eq(in[0]) {
+			return nil, fmt.Errorf("%s has shape %v, want %v", name, d, in[0])
+		}
 	}
-	return in[:len(in)-1], nil
+	return in[:o.dy()], nil
 }
 
 func (o rmsNormBackward) FLOPs(in []Shape) int64      { return 12 * int64(size(in[0])) }
@@ -114,7 +193,10 @@ func (o rmsNormBackward) DeviceScratch(in []Shape, _ device.Type) int64 {
 func (o rmsNormBackward) Launch(env *DeviceEnv, out, in []Value) {
 	a := rmsnorm.DeviceBackwardArgs{
 		DX: out[0].Dev, DW: out[1].Dev,
-		X: in[0].Dev, W: in[1].Dev, DY: in[len(in)-1].Dev, Eps: o.eps, Scratch: env.Scratch,
+		X: in[0].Dev, W: in[1].Dev, DY: in[o.dy()].Dev, Eps: o.eps, Scratch: env.Scratch,
+	}
+	if o.added {
+		a.DSum = in[o.dy()+1].Dev
 	}
 	if o.gated {
 		a.DGate, a.Gate = out[2].Dev, in[2].Dev
@@ -125,7 +207,10 @@ func (o rmsNormBackward) Launch(env *DeviceEnv, out, in []Value) {
 func rmsNormBackwardArgs[T kernels.Float](o rmsNormBackward, out, in []Value, data func(Value) []T) rmsnorm.BackwardArgs[T] {
 	a := rmsnorm.BackwardArgs[T]{
 		DX: data(out[0]), DW: data(out[1]),
-		X: data(in[0]), W: data(in[1]), DY: data(in[len(in)-1]), Eps: o.eps,
+		X: data(in[0]), W: data(in[1]), DY: data(in[o.dy()]), Eps: o.eps,
+	}
+	if o.added {
+		a.DSum = data(in[o.dy()+1])
 	}
 	if o.gated {
 		a.DGate, a.Gate = data(out[2]), data(in[2])

@@ -63,16 +63,16 @@ func (m *tiny) layer(l int, x, seq *Node) *Node {
 	cfg := attention.Config{Heads: 2, KVHeads: 1, Dim: 4, Window: 3 * l}
 	q := g.RoPE(g.RMSNorm(g.Linear(h, w("q", 8, tinyHidden), w("qb", 8)), w("qn", 4), 1e-6), seq, 4, 1e4)
 	k := g.RoPE(g.Linear(h, w("k", 4, tinyHidden), nil), seq, 4, 1e4)
-	x = g.Add(x, g.Linear(g.Attention(cfg, q, k, g.Linear(h, w("v", 4, tinyHidden), nil), seq), w("o", tinyHidden, 8), nil))
+	o := g.Linear(g.Attention(cfg, q, k, g.Linear(h, w("v", 4, tinyHidden), nil), seq), w("o", tinyHidden, 8), nil)
 
-	h = g.RMSNorm(x, w("norm2", tinyHidden), 1e-6)
+	x, h = g.AddRMSNorm(x, o, w("norm2", tinyHidden), 1e-6)
 	gd := gateddelta.Config{Heads: 2, KeyDim: 3, ValueDim: 4, NormQK: true}
 	jq := g.ShortConv(g.Linear(h, w("jq", 6, tinyHidden), nil), w("jqc", 6, 1, 4), seq)
 	jk := g.SiLU(g.Linear(h, w("jk", 6, tinyHidden), nil))
 	jv := g.DynamicConv(g.Linear(h, w("jv", 8, tinyHidden), nil), g.Linear(h, w("kern", 32, tinyHidden), w("kernb", 32)), seq)
 	beta := g.Sigmoid(g.Linear(h, w("jb", 2, tinyHidden), nil))
 	decay := g.DecayGate(g.Linear(h, w("ja", 2, tinyHidden), nil), w("alog", 2), w("dt", 2))
-	o, _ := g.GatedDeltaRule(gd, jq, jk, jv, decay, beta, seq, w("h0", 2, 2, 3, 4))
+	o, _ = g.GatedDeltaRule(gd, jq, jk, jv, decay, beta, seq, w("h0", 2, 2, 3, 4))
 	o = g.RMSNormSwishGate(o, w("jn", 4), g.Linear(h, w("jg", 8, tinyHidden), nil), 1e-5)
 	x = g.Add(x, g.Linear(o, w("jo", tinyHidden, 8), nil))
 	return g.Add(x, g.Linear(g.SwiGLU(g.Linear(x, w("gate", 12, tinyHidden), nil), g.Linear(x, w("up", 12, tinyHidden), nil)), w("down", tinyHidden, 12), nil))

@@ -125,7 +125,7 @@ func (d *Decoder) Forward(g *autograd.Graph, in Inputs) Outputs {
 // layer takes the residual stream x and its norm h, and returns the stream after the mixer and what the MLP adds to it.
 func (d *Decoder) layer(s *Scope, m Mixer, x, h *autograd.Node) (stream, more *autograd.Node) {
 	x, h = s.AddRMSNorm(x, m.Mix(s.sub("self_attn."), h), s.Weight("post_attention_layernorm.weight"), d.Config.RMSNormEps)
-	return s.Add(x, s.GatedMLP(h, "mlp"))
+	return x, s.GatedMLP(h, "mlp")
 }
 
 // Head returns the weight of the linear head, [Vocab, D]: the embedding itself where they are tied. Owner is that of the

@@ -3,7 +3,7 @@ package layers
 import "github.com/gojet/gojet/autograd"
 
 // A model can be built in parts, one graph each, that a host runs one after the other: Embed, Layer for every layer, Norm,
-// and the head. The parts compute what Forward computes, operation by operation.
+// and the head. The parts compute what Forward computes, to the bit; only a layer's last addition stands alone here.
 
 func (d *Decoder) scope(g *autograd.Graph, in Inputs) *Scope {
 	return &Scope{Graph: g, Seq: in.Seq, owner: in.Owner, shapes: d.shapes, lora: d.lora}
@@ -16,7 +16,9 @@ func (d *Decoder) Embed(g *autograd.Graph, in Inputs) *autograd.Node {
 
 // Layer appends layer i, without state: x [N, D], the residual stream before it, to that after it.
 func (d *Decoder) Layer(g *autograd.Graph, in Inputs, i int, x *autograd.Node) *autograd.Node {
-	return d.layer(d.scope(g, in).sub(layerPrefix(i)), d.mixers[i], x)
+	s := d.scope(g, in).sub(layerPrefix(i))
+	x, more := d.layer(s, d.mixers[i], x, g.RMSNorm(x, s.Weight("input_layernorm.weight"), d.Config.RMSNormEps))
+	return g.Add(x, more)
 }
 
 // Norm appends the final norm, [N, D] to [N, D].

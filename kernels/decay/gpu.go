@@ -4,7 +4,6 @@ import (
 	_ "embed"
 
 	"github.com/gojet/gojet/kernels/device"
-	"github.com/gojet/gojet/kernels/sums"
 )
 
 //go:embed decay.cu
@@ -46,11 +45,13 @@ func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
 	q.Launch(k, device.Grid{X: (a.A.Len + 255) / 256, Threads: 256}, a.G, a.A, a.ALog, a.DTBias, a.A.Len)
 }
 
-// blocksOf is how many blocks, of blockTokens tokens each, take n tokens.
-func blocksOf(n int) int { return (n + blockTokens - 1) / blockTokens }
+// deviceTokens is how many tokens a block takes: few, so that there are many blocks.
+const deviceTokens = 64
+
+func blocksOf(n int) int { return (n + deviceTokens - 1) / deviceTokens }
 
 // DeviceScratch is the size of DeviceBackwardArgs.Scratch in bytes, for n tokens and h heads.
-func DeviceScratch(n, h int) int64 { return 2 * device.Aligned(int64(blocksOf(n)*h)*4) }
+func DeviceScratch(n, h int) int64 { return device.Aligned(int64(blocksOf(n)*2*h) * 4) }
 
 // DeviceBackward queues the computation of the gradients that are not none.
 func DeviceBackward(q *device.Queue, a *DeviceBackwardArgs) {
@@ -59,14 +60,10 @@ func DeviceBackward(q *device.Queue, a *DeviceBackwardArgs) {
 	want("dg", a.DG.Len, a.A.Len)
 	want("dt_bias", a.DTBias.Len, h)
 	n := a.A.Len / h
-	sumLog, rest := a.Scratch.Carve(device.Float32, blocksOf(n)*h)
-	sumBias, _ := rest.Carve(device.Float32, blocksOf(n)*h)
-	k := kernel(q, "backward", a.A.Type, h, device.Define{Name: "TOKENS", Value: blockTokens})
-	q.Launch(k, device.Grid{X: blocksOf(n), Threads: 256}, a.DA, sumLog, sumBias, a.DG, a.A, a.ALog, a.DTBias, n)
-	if !a.DALog.None() {
-		sums.DeviceForward(q, a.DALog, sumLog)
-	}
-	if !a.DDTBias.None() {
-		sums.DeviceForward(q, a.DDTBias, sumBias)
+	part, _ := a.Scratch.Carve(device.Float32, blocksOf(n)*2*h)
+	perBlock := device.Define{Name: "TOKENS", Value: deviceTokens}
+	q.Launch(kernel(q, "backward", a.A.Type, h, perBlock), device.Grid{X: blocksOf(n), Threads: 256}, a.DA, part, a.DG, a.A, a.ALog, a.DTBias, n)
+	if !a.DALog.None() || !a.DDTBias.None() {
+		q.Launch(kernel(q, "finish", a.A.Type, h, perBlock), device.Grid{X: (2*h + 7) / 8, Threads: 256}, a.DALog, a.DDTBias, part, blocksOf(n))
 	}
 }

@@ -7,46 +7,56 @@ import (
 	"github.com/gojet/gojet/kernels/device"
 )
 
-// Benchmarks are the operation's rows: the norms of a layer and of the heads of a JetBlock of the 2B model, over 4 × 4096
-// tokens.
+// Benchmarks are the operation's rows: the norms of a layer, alone and with the residual connection before it, and of the
+// heads of a JetBlock of the 2B model, over 2 × 4096 and 4 × 4096 tokens.
 func Benchmarks() []check.Benchmark {
 	var rows []check.Benchmark
-	for _, size := range []struct {
-		name  string
-		r, d  int
-		gated bool
-	}{{"rmsnorm", 16384, 1536, false}, {"gated rmsnorm", 16384 * 12, 256, true}} {
-		values := float64(2 * size.r * size.d)
-		forward, backward := 2*values, 3*values
-		if size.gated {
-			forward, backward = 3*values, 5*values
-		}
-		shape := fmt.Sprintf("R %d, D %d", size.r, size.d)
+	for _, form := range []struct {
+		name              string
+		size              size
+		forward, backward int // tensors [R, D] that are read or written
+	}{
+		{"rmsnorm", size{r: 16384, d: 1536}, 2, 3},
+		{"rmsnorm", size{r: 8192, d: 1536}, 2, 3},
+		{"add + rmsnorm", size{r: 8192, d: 1536, added: true}, 4, 4},
+		{"gated rmsnorm", size{r: 16384 * 12, d: 256, gated: true}, 3, 5},
+	} {
+		bytes := float64(2 * form.size.r * form.size.d)
+		shape := fmt.Sprintf("R %d, D %d", form.size.r, form.size.d)
 		rows = append(rows,
-			check.Benchmark{Name: size.name + ", forward", Shape: shape, Type: device.BF16, Bytes: forward, Setup: benchSetup(size.r, size.d, size.gated, false)},
-			check.Benchmark{Name: size.name + ", backward", Shape: shape, Type: device.BF16, Bytes: backward, Setup: benchSetup(size.r, size.d, size.gated, true)})
+			check.Benchmark{Name: form.name + ", forward", Shape: shape, Type: device.BF16, Bytes: float64(form.forward) * bytes, Setup: benchSetup(form.size, false)},
+			check.Benchmark{Name: form.name + ", backward", Shape: shape, Type: device.BF16, Bytes: float64(form.backward) * bytes, Setup: benchSetup(form.size, true)})
 	}
 	return rows
 }
 
-func benchSetup(r, d int, gated, backward bool) func(*device.Device) (func(*device.Queue), func()) {
+func benchSetup(s size, backward bool) func(*device.Device) (func(*device.Queue), func()) {
 	return func(dev *device.Device) (func(*device.Queue), func()) {
-		random := func() device.Tensor { return check.Random(dev, device.BF16, r*d, 1) }
-		w, x, dy, y := check.Random(dev, device.Float32, d, 1), random(), random(), dev.New(device.BF16, r*d)
-		dw, scratch := dev.New(device.Float32, d), dev.New(device.Float32, int(DeviceScratch(r, d)/4))
-		var gate, dGate device.Tensor
-		if gated {
-			gate, dGate = random(), dev.New(device.BF16, r*d)
+		n := s.r * s.d
+		var made []device.Tensor
+		keep := func(t device.Tensor) device.Tensor {
+			made = append(made, t)
+			return t
 		}
+		random := func(has bool) device.Tensor {
+			if !has {
+				return device.Tensor{}
+			}
+			return keep(check.Random(dev, device.BF16, n, 1))
+		}
+		w := keep(check.Random(dev, device.Float32, s.d, 1))
+		f := DeviceForwardArgs{Y: random(true), Sum: random(s.added), X: random(true), Add: random(s.added), W: w, Gate: random(s.gated), Eps: caseEps}
+		b := DeviceBackwardArgs{DX: f.Y, DW: keep(dev.New(device.Float32, s.d)), DGate: random(s.gated), DY: random(true), DSum: f.Add, X: f.X, W: w, Gate: f.Gate,
+			Eps: caseEps, Scratch: keep(dev.New(device.Float32, int(DeviceScratch(s.r, s.d)/4)))}
 		run := func(q *device.Queue) {
 			if backward {
-				DeviceBackward(q, &DeviceBackwardArgs{DX: y, DW: dw, DGate: dGate, DY: dy, X: x, W: w, Gate: gate, Eps: caseEps, Scratch: scratch})
+				DeviceBackward(q, &b)
 			} else {
-				DeviceForward(q, &DeviceForwardArgs{Y: y, X: x, W: w, Gate: gate, Eps: caseEps})
+				DeviceForward(q, &f)
 			}
 		}
 		return run, func() {
-			for _, t := range []device.Tensor{w, x, dy, y, dw, scratch, gate, dGate} {
+			for _, t := range made {
 				dev.Free(t)
 			}
 		}

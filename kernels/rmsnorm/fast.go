@@ -10,7 +10,7 @@ import (
 // partValues is about how many values of x one part of the forward pass takes.
 const partValues = 1 << 14
 
-// Forward computes a.Y on all cores.
+// Forward computes a.Y and a.Sum on all cores.
 func Forward(c *cpu.Cores, a *ForwardArgs[float32]) {
 	a.check()
 	d := len(a.W)
@@ -24,6 +24,10 @@ func forwardRows(a *ForwardArgs[float32], _ *cpu.Worker, lo, hi int) {
 	for row := lo; row < hi; row++ {
 		at := row * d
 		x, y := a.X[at:at+d], a.Y[at:at+d]
+		if a.Add != nil {
+			x = a.total(at, at+d)
+			vec.Add(x, a.X[at:at+d], a.Add[at:at+d])
+		}
 		vec.ScaleMul(y, rsqrt(x, a.Eps), x, a.W)
 		if a.Gate != nil {
 			vec.SiLUMul(y, a.Gate[at:at+d], y)
@@ -75,7 +79,12 @@ func backwardRows(a *BackwardArgs[float32], w *cpu.Worker, lo, hi int) {
 		if a.DX != nil {
 			vec.Mul(t, dy, a.W)
 			mean := vec.Dot(t, x) / float32(d)
-			vec.Combine(a.DX[at:at+d], r, t, -r*r*r*mean, x)
+			if a.DSum == nil {
+				vec.Combine(a.DX[at:at+d], r, t, -r*r*r*mean, x)
+				continue
+			}
+			vec.Combine(t, r, t, -r*r*r*mean, x)
+			vec.Add(a.DX[at:at+d], a.DSum[at:at+d], t)
 		}
 	}
 }

@@ -3,6 +3,9 @@
 //	y = x · rsqrt(mean(x²) + eps) · w                   plain
 //	y = x · rsqrt(mean(x²) + eps) · w · silu(gate)      gated, the output norm of a linear attention block
 //
+// x may be the sum of two terms, as after a residual connection: the sum is a result then, and the backward pass adds what
+// reaches it from elsewhere.
+//
 // Rows are R vectors of D features: R = N for the norms of a layer, R = N·H for norms of single heads.
 package rmsnorm
 
@@ -15,8 +18,10 @@ import (
 
 // ForwardArgs are the buffers of Forward. D is the length of W.
 type ForwardArgs[T kernels.Float] struct {
-	Y    []T     // [R, D] result; may be X
+	Y    []T     // [R, D] result; may be X or Add
+	Sum  []T     // [R, D] result X + Add, which is what is normalised; may be X or Add; nil if not wanted
 	X    []T     // [R, D]
+	Add  []T     // [R, D] added to X; nil for nothing
 	W    []T     // [D]
 	Gate []T     // [R, D]; nil for the plain form
 	Eps  float64 // added to the mean square
@@ -24,11 +29,12 @@ type ForwardArgs[T kernels.Float] struct {
 
 // BackwardArgs are the buffers of Backward.
 type BackwardArgs[T kernels.Float] struct {
-	DX    []T     // [R, D] result; may be DY
+	DX    []T     // [R, D] result; may be DY or DSum
 	DW    []T     // [D] result, summed over rows
 	DGate []T     // [R, D] result; nil for the plain form
 	DY    []T     // [R, D]
-	X     []T     // [R, D] as in Forward
+	DSum  []T     // [R, D] added to DX: what reaches X from elsewhere; nil for nothing
+	X     []T     // [R, D] as in Forward; with Add, the sum
 	W     []T     // [D]
 	Gate  []T     // [R, D]; nil for the plain form
 	Eps   float64 // as in Forward
@@ -48,6 +54,12 @@ func ReferenceForward[T kernels.Float](a *ForwardArgs[T]) {
 	d := len(a.W)
 	for lo := 0; lo < len(a.X); lo += d {
 		x := a.X[lo : lo+d]
+		if a.Add != nil {
+			x = a.total(lo, lo+d)
+			for i, v := range a.Add[lo : lo+d] {
+				x[i] = a.X[lo+i] + v
+			}
+		}
 		r := rsqrtMean(x, a.Eps)
 		for i, v := range x {
 			y := float64(v) * r * float64(a.W[i])
@@ -60,10 +72,18 @@ func ReferenceForward[T kernels.Float](a *ForwardArgs[T]) {
 	}
 }
 
+// total is where a part of the sum goes.
+func (a *ForwardArgs[T]) total(lo, hi int) []T {
+	if a.Sum != nil {
+		return a.Sum[lo:hi]
+	}
+	return a.Y[lo:hi]
+}
+
 // ReferenceBackward is Backward straight from the formula. With n = x·r, r = rsqrt(mean(x²)+eps) and
 // u = dy·w·silu(gate), the gradient of n,
 //
-//	dx = r·(u − n·mean(u·n)),  dw = Σ_rows dy·n·silu(gate),  dgate = dy·n·w·silu'(gate).
+//	dx = r·(u − n·mean(u·n)) + dsum,  dw = Σ_rows dy·n·silu(gate),  dgate = dy·n·w·silu'(gate).
 func ReferenceBackward[T kernels.Float](a *BackwardArgs[T]) {
 	a.check()
 	d := len(a.W)
@@ -91,7 +111,11 @@ func ReferenceBackward[T kernels.Float](a *BackwardArgs[T]) {
 			continue
 		}
 		for i, v := range x {
-			a.DX[lo+i] = T(r * (u[i] - float64(v)*r*mean))
+			dx := r * (u[i] - float64(v)*r*mean)
+			if a.DSum != nil {
+				dx += float64(a.DSum[lo+i])
+			}
+			a.DX[lo+i] = T(dx)
 		}
 	}
 	if a.DW != nil {
@@ -121,6 +145,12 @@ func (a *ForwardArgs[T]) check() {
 	if a.Gate != nil {
 		want("gate", len(a.Gate), len(a.X))
 	}
+	if a.Add != nil {
+		want("add", len(a.Add), len(a.X))
+	}
+	if a.Sum != nil {
+		want("sum", len(a.Sum), len(a.X))
+	}
 }
 
 func (a *BackwardArgs[T]) check() {
@@ -128,6 +158,9 @@ func (a *BackwardArgs[T]) check() {
 	want("dy", len(a.DY), len(a.X))
 	if a.DX != nil {
 		want("dx", len(a.DX), len(a.X))
+	}
+	if a.DSum != nil {
+		want("dsum", len(a.DSum), len(a.X))
 	}
 	if a.DW != nil {
 		want("dw", len(a.DW), len(a.W))
