@@ -12,7 +12,7 @@ CUDA_WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gojet/cuda
 GPU_TESTS  ?= .
 GPU_ENV     = CGO_ENABLED=1 CUDA_HOME="$(CUDA_HOME)" CGO_CPPFLAGS="-I$(CURDIR)/dev/cuda/include -I$(CUDA_HOME)/include" CGO_LDFLAGS="-L$(CURDIR)/bin/cuda"
 
-.PHONY: build test race lint portable nested fuzz bench generate gpu gpu-link gpu-env gpu-wheels gpu-wheels-home test-gpu vet-gpu test-emulate
+.PHONY: build test race lint portable nested fuzz bench generate gpu gpu-link gpu-env gpu-wheels gpu-wheels-home test-gpu vet-gpu vet-emulate test-emulate
 
 build:
 	go build -o bin/gojet ./cmd/gojet
@@ -85,3 +85,6 @@ test-emulate:
 
 vet-gpu: gpu-link
 	$(GPU_ENV) go vet -tags gpu ./...
+
+vet-emulate:
+	CGO_ENABLED=1 go vet -tags emulate ./...

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/gojet/gojet/kernels"
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/kernels/gatedlinear"
 )
 
@@ -102,6 +103,27 @@ func gatedLinearForward[T kernels.Float](o gatedLinear, out, in []Value, data fu
 	return a
 }
 
+// ResultTypes: the states are float32.
+func (o gatedLinear) ResultTypes(_ []device.Type, t device.Type) []device.Type {
+	return []device.Type{t, device.Float32}
+}
+
+func (o gatedLinear) Launch(env *DeviceEnv, out, in []Value) {
+	a := o.deviceArgs(out, in)
+	a.States = out[1].Dev
+	gatedlinear.DeviceForward(env.Queue, &a)
+}
+
+func (o gatedLinear) deviceArgs(out, in []Value) gatedlinear.DeviceForwardArgs {
+	a := gatedlinear.DeviceForwardArgs{
+		Config: o.Config, Sequences: in[4].Dev, Q: in[0].Dev, K: in[1].Dev, V: in[2].Dev, G: in[3].Dev, O: out[0].Dev,
+	}
+	if o.LowRank {
+		a.A, a.B = in[5].Dev, in[6].Dev
+	}
+	return a
+}
+
 func (o gatedLinear) Gradient(c *Chain) []*Node {
 	if c.Grad[0] == nil {
 		c.Graph.fail(errors.New("autograd: a gradient reaches the saved states of gated linear attention"))
@@ -135,6 +157,26 @@ func (o gatedLinearBackward) Run(env *Env, out, in []Value) {
 	}
 	a := gatedLinearBackwardArgs(o, out, in, f32)
 	gatedlinear.Backward(env.Cores, &a)
+}
+
+func (o gatedLinearBackward) ResultTypes(_ []device.Type, t device.Type) []device.Type {
+	return []device.Type{t, t, t, device.Float32, t, t}[:o.inputs()-1]
+}
+
+func (o gatedLinearBackward) DeviceScratch(in []Shape, t device.Type) int64 {
+	return gatedlinear.DeviceBackwardScratch(o.Config, in[0][0], in[4][1]-1, t)
+}
+
+func (o gatedLinearBackward) Launch(env *DeviceEnv, out, in []Value) {
+	at := o.inputs()
+	a := gatedlinear.DeviceBackwardArgs{
+		Config: o.Config, Sequences: in[4].Dev, Q: in[0].Dev, K: in[1].Dev, V: in[2].Dev, G: in[3].Dev, States: in[at].Dev, DO: in[at+1].Dev,
+		DQ: out[0].Dev, DK: out[1].Dev, DV: out[2].Dev, DG: out[3].Dev, Scratch: env.Scratch,
+	}
+	if o.LowRank {
+		a.A, a.B, a.DA, a.DB = in[5].Dev, in[6].Dev, out[4].Dev, out[5].Dev
+	}
+	gatedlinear.DeviceBackward(env.Queue, &a)
 }
 
 func gatedLinearBackwardArgs[T kernels.Float](o gatedLinearBackward, out, in []Value, data func(Value) []T) gatedlinear.BackwardArgs[T] {
@@ -180,4 +222,15 @@ func (o cachedGatedLinear) Run(env *Env, out, in []Value) {
 	a := gatedLinearForward(o.gatedLinear, full, in, f32)
 	a.H0, a.HT = state.F32, state.F32
 	gatedlinear.Forward(env.Cores, &a)
+}
+
+func (o cachedGatedLinear) ResultTypes(_ []device.Type, t device.Type) []device.Type {
+	return []device.Type{t}
+}
+
+func (o cachedGatedLinear) Launch(env *DeviceEnv, out, in []Value) {
+	a := o.deviceArgs(out, in)
+	state := in[o.inputs()].Dev
+	a.H0, a.HT = state, state
+	gatedlinear.DeviceForward(env.Queue, &a)
 }

@@ -113,12 +113,29 @@ func (scaleBy) Launch(env *DeviceEnv, out, in []Value) {
 }
 
 // SiLU is x·sigmoid(x).
-func (g *Graph) SiLU(x *Node) *Node { return g.apply1(activation{pointwise.SiLU}, x) }
+func (g *Graph) SiLU(x *Node) *Node { return g.apply1(activation{f: pointwise.SiLU}, x) }
 
 // Sigmoid is 1/(1+exp(-x)).
-func (g *Graph) Sigmoid(x *Node) *Node { return g.apply1(activation{pointwise.Sigmoid}, x) }
+func (g *Graph) Sigmoid(x *Node) *Node { return g.apply1(activation{f: pointwise.Sigmoid}, x) }
 
-type activation struct{ f pointwise.Activation }
+// Softplus is log(1+exp(x)).
+func (g *Graph) Softplus(x *Node) *Node { return g.apply1(activation{f: pointwise.Softplus}, x) }
+
+// LogSigmoid is log(sigmoid(x)).
+func (g *Graph) LogSigmoid(x *Node) *Node { return g.apply1(activation{f: pointwise.LogSigmoid}, x) }
+
+// Tanh is the hyperbolic tangent.
+func (g *Graph) Tanh(x *Node) *Node { return g.apply1(activation{f: pointwise.Tanh}, x) }
+
+// Squash is the sigmoid of features, which unlike gates are stored as x is.
+func (g *Graph) Squash(x *Node) *Node {
+	return g.apply1(activation{f: pointwise.Sigmoid, feature: true}, x)
+}
+
+type activation struct {
+	f       pointwise.Activation
+	feature bool
+}
 
 func (a activation) Name() string                      { return a.f.String() }
 func (a activation) InPlace() (int, int)               { return 0, 0 }
@@ -133,9 +150,9 @@ func (a activation) Run(env *Env, out, in []Value) {
 	pointwise.Forward(env.Cores, a.f, out[0].F32, in[0].F32)
 }
 
-// ResultTypes: the sigmoid makes gates, which are float32.
+// ResultTypes: gates are float32.
 func (a activation) ResultTypes(in []device.Type, _ device.Type) []device.Type {
-	if a.f == pointwise.Sigmoid {
+	if a.f.Gates() && !a.feature {
 		return []device.Type{device.Float32}
 	}
 	return in[:1]
@@ -205,3 +222,47 @@ func (o scale) Launch(env *DeviceEnv, out, in []Value) {
 }
 
 func (o scale) Gradient(c *Chain) []*Node { return []*Node{c.Graph.Scale(c.Grad[0], o.factor)} }
+
+// Constant is a node of the shape of like, or of another where that is given, that holds a pattern over and over. What like
+// holds does not matter: Gorgonia has no operations without inputs.
+func (g *Graph) Constant(like *Node, pattern []float64, shape ...int) *Node {
+	return g.apply1(constant{pattern, shape}, like)
+}
+
+type constant struct {
+	pattern []float64
+	shape   Shape
+}
+
+func (constant) Name() string { return "constant" }
+
+func (o constant) Infer(in []Shape) ([]Shape, error) {
+	shape := in[0]
+	if o.shape != nil {
+		shape = o.shape
+	}
+	if len(o.pattern) == 0 || size(shape)%len(o.pattern) != 0 {
+		return nil, fmt.Errorf("shape is %v, want a multiple of the %d values of the pattern", shape, len(o.pattern))
+	}
+	return []Shape{shape}, nil
+}
+
+func (constant) Differentiates(n int) []bool { return first(0, n) }
+func (constant) Gradient(*Chain) []*Node     { return []*Node{nil} }
+
+func (o constant) Run(_ *Env, out, _ []Value) {
+	if out[0].F64 != nil {
+		pointwise.Fill(out[0].F64, o.pattern)
+		return
+	}
+	pointwise.Fill(out[0].F32, o.pattern)
+}
+
+// ResultTypes: constants are gates and the like.
+func (constant) ResultTypes([]device.Type, device.Type) []device.Type {
+	return []device.Type{device.Float32}
+}
+
+func (o constant) Launch(env *DeviceEnv, out, _ []Value) {
+	pointwise.DeviceFill(env.Queue, out[0].Dev, o.pattern)
+}

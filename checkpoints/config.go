@@ -190,7 +190,7 @@ func (c *Config) checkLayers() error {
 		}
 	}
 	if slices.Contains(c.LayerTypes, Jet) {
-		if _, err := c.jet(Jet); err != nil {
+		if _, err := c.jet(Jet, nil); err != nil {
 			return err
 		}
 	}

@@ -47,7 +47,7 @@ func TestReadConfig(t *testing.T) {
 				t.Errorf("%s: window %d, %v, want 24", name, w, err)
 			}
 			j, err := got.Jet(Jet)
-			if want := (JetConfig{2, 16, 2, 1e-5, 4, 8, "chunk", "triton"}); err != nil || j != want {
+			if want := (JetConfig{2, 16, 2, 1e-5, 4, 8, "chunk", "triton", JetDesign{}}); err != nil || j != want {
 				t.Errorf("%s: jet %+v, %v, want %+v", name, j, err, want)
 			}
 		}
@@ -155,7 +155,7 @@ func TestConfigForms(t *testing.T) {
 		{"sliding of null", small(keys{"use_sliding_window": true, "max_window_layers": 0, "sliding_window": nil}), func(c *Config) bool { return slices.Equal(c.LayerTypes, []string{Attn, Attn}) }},
 		{"jet defaults", small(jetKeys(nil)), func(c *Config) bool {
 			j, err := c.Jet("jet")
-			return err == nil && j == JetConfig{2, 4, 2, 1e-5, 4, 8, "chunk", "triton"} && j.ValueHeadDim() == 8 && j.KeyDim() == 8 && j.ValueDim() == 16 && !c.QKNorm
+			return err == nil && j == JetConfig{2, 4, 2, 1e-5, 4, 8, "chunk", "triton", JetDesign{}} && j.ValueHeadDim() == 8 && j.KeyDim() == 8 && j.ValueDim() == 16 && !c.QKNorm
 		}},
 		{"jet of the 2B model", small(jetKeys(keys{"num_heads": 12, "head_dim": 96, "expand_v": 2.6666666667, "norm_eps": 1e-6})), func(c *Config) bool {
 			j, err := c.Jet("jet")
@@ -294,6 +294,7 @@ func TestStudentConfig(t *testing.T) {
 	s.ModelType, s.LayerTypes = JetNemotron, []string{Jet, SWA}
 	options := DefaultJet()
 	options.NumHeads, options.HeadDim, options.NormEps = 2, 6, 1e-6
+	options.JetDesign = JetDesign{StaticV: true, ConvQK: true, NoGate: true}
 	if err := s.SetJet(Jet, options); err != nil {
 		t.Fatal(err)
 	}

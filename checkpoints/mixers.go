@@ -13,7 +13,8 @@ const Jet = "jet"
 
 const mixersKey = "efficient_attention_config"
 
-// JetConfig holds the options of a JetBlock and of its kin: H heads of key dim K.
+// JetConfig holds the options of a JetBlock and of its kin: H heads of key dim K. Kin without convolutions or without a
+// generator take these options too, and leave unused what they have no use for.
 type JetConfig struct {
 	NumHeads           int     // H
 	HeadDim            int     // K
@@ -24,6 +25,24 @@ type JetConfig struct {
 
 	// Mode and Implementation choose GPU kernels in the official code. They are kept for it.
 	Mode, Implementation string
+
+	JetDesign
+}
+
+// JetDesign are the choices in the design of a JetBlock that its paper compares; the zero value is the published block. The
+// width of the kernel generator is GeneratorReduction.
+type JetDesign struct {
+	StaticV bool // v_conv is "static": one kernel for all tokens instead of generated ones
+	ConvQK  bool // qk_conv: static convolutions on queries and keys too
+	NoGate  bool // output_gate is false
+}
+
+// Option is a whole number among a block's options that others do not have: its key, the value where it is absent, which is
+// replaced by what is there, and the largest that makes sense.
+type Option struct {
+	Key    string
+	Value  *int
+	AtMost int
 }
 
 // DefaultJet returns the options that the official code takes where config.json has none.
@@ -70,16 +89,17 @@ func (j JetConfig) Validate() error {
 	return nil
 }
 
-// Jet reads the options of a layer type whose block takes those of a JetBlock.
-func (c *Config) Jet(layerType string) (JetConfig, error) {
-	j, err := c.jet(layerType)
+// Jet reads the options of a layer type whose block takes those of a JetBlock, and more of its own. Only a JetBlock itself
+// has the choices of JetDesign.
+func (c *Config) Jet(layerType string, more ...Option) (JetConfig, error) {
+	j, err := c.jet(layerType, more)
 	if err != nil {
 		return JetConfig{}, fmt.Errorf("checkpoints: config: %w", err)
 	}
 	return j, nil
 }
 
-func (c *Config) jet(layerType string) (JetConfig, error) {
+func (c *Config) jet(layerType string, more []Option) (JetConfig, error) {
 	o, err := c.mixer(layerType)
 	if err != nil {
 		return JetConfig{}, err
@@ -95,7 +115,19 @@ func (c *Config) jet(layerType string) (JetConfig, error) {
 		Mode:               o.string("mode", j.Mode),
 		Implementation:     o.string("dconv_implementation", j.Implementation),
 	}
-	o.only("num_heads", "head_dim", "expand_v", "norm_eps", "conv_size", "dconv_generator_reduction", "mode", "dconv_implementation")
+	keys := []string{"num_heads", "head_dim", "expand_v", "norm_eps", "conv_size", "dconv_generator_reduction", "mode", "dconv_implementation"}
+	if layerType == Jet {
+		j.JetDesign = o.design()
+		keys = append(keys, "v_conv", "qk_conv", "output_gate")
+	}
+	for _, m := range more {
+		*m.Value = o.int(m.Key, *m.Value)
+		if *m.Value < 1 || *m.Value > m.AtMost {
+			o.fail(fmt.Errorf("%sis %d, want 1 to %d", o.path(m.Key), *m.Value, m.AtMost))
+		}
+		keys = append(keys, m.Key)
+	}
+	o.only(keys...)
 	if o.err != nil {
 		return JetConfig{}, o.err
 	}
@@ -105,16 +137,35 @@ func (c *Config) jet(layerType string) (JetConfig, error) {
 	return j, nil
 }
 
+// design reads the choices of JetDesign.
+func (o *object) design() JetDesign {
+	conv := o.string("v_conv", "dynamic")
+	if conv != "dynamic" && conv != "static" {
+		o.fail(fmt.Errorf("%sis %q, want dynamic or static", o.path("v_conv"), conv))
+	}
+	return JetDesign{StaticV: conv == "static", ConvQK: o.bool("qk_conv", false), NoGate: !o.bool("output_gate", true)}
+}
+
 // SetJet stores the options of a layer type as the official code reads them.
 func (c *Config) SetJet(layerType string, j JetConfig) error {
 	if err := j.Validate(); err != nil {
 		return fmt.Errorf("checkpoints: config: %s.%s.%w", mixersKey, layerType, err)
 	}
-	return c.setMixer(layerType, map[string]any{
+	options := map[string]any{
 		"num_heads": j.NumHeads, "head_dim": j.HeadDim, "expand_v": number(j.ExpandV),
 		"norm_eps": strconv.FormatFloat(j.NormEps, 'g', -1, 64), "conv_size": j.ConvSize,
 		"dconv_generator_reduction": j.GeneratorReduction, "mode": j.Mode, "dconv_implementation": j.Implementation,
-	})
+	}
+	if j.StaticV {
+		options["v_conv"] = "static"
+	}
+	if j.ConvQK {
+		options["qk_conv"] = true
+	}
+	if j.NoGate {
+		options["output_gate"] = false
+	}
+	return c.setMixer(layerType, options)
 }
 
 // Window is the number of tokens that a token of a sliding-window layer sees, itself included.

@@ -47,6 +47,10 @@ type Engine struct {
 	where    packed.Sequences // of the run at hand
 	one      [1]int
 	mixing   []autograd.Value // the state that a new sequence must find empty
+	chooser  chooser
+	chosen   []int32 // the token chosen last of each row, which it has not consumed
+	due      []int32 // what Next consumes
+	next     []int32 // and what it has chosen
 }
 
 // size of a run: tokens, in at most so many sequences.
@@ -56,6 +60,7 @@ type size struct{ tokens, sequences int }
 type program struct {
 	exec     *autograd.Executor
 	logits   *autograd.Node
+	located  *autograd.Node // where the sequences are
 	ids, seq []int32
 }
 
@@ -78,7 +83,13 @@ func New(d *layers.Decoder, w layers.Weights, m *autograd.Machine, cfg Config) (
 			e.mixing = append(e.mixing, e.state[s.Name])
 		}
 	}
-	return e, nil
+	e.chosen = slices.Repeat([]int32{none}, cfg.Rows)
+	if m.Device == nil {
+		e.chooser, err = newSamplers(cfg.Rows, e.Vocab())
+	} else {
+		e.chooser, err = newChoices(m, cfg.Rows, e.Vocab())
+	}
+	return e, err
 }
 
 // Close gives the memory of a device back.
@@ -90,6 +101,7 @@ func (e *Engine) Close() error {
 	for _, v := range e.state {
 		e.machine.Free(v)
 	}
+	e.chooser.free()
 	e.weights.Release(e.machine, e.given)
 	e.programs, e.state = nil, nil
 	return errors.Join(errs...)
@@ -113,6 +125,18 @@ func (e *Engine) StateBytes() int64 {
 	return n
 }
 
+// StepBytes returns the bytes of state that a step of all rows moves, were the caches full: all is read, and recurrent states
+// are written too.
+func (e *Engine) StepBytes() int64 {
+	n := e.StateBytes()
+	for _, v := range e.mixing {
+		if len(v.Shape) == 4 {
+			n += v.Bytes()
+		}
+	}
+	return n
+}
+
 // Reset forgets all sequences.
 func (e *Engine) Reset() {
 	for row := range e.consumed {
@@ -125,7 +149,7 @@ func (e *Engine) ResetRow(row int) {
 	for _, v := range e.mixing {
 		e.machine.ClearRow(v, row)
 	}
-	e.consumed[row] = 0
+	e.consumed[row], e.chosen[row] = 0, none
 }
 
 // Feed is FeedRow for row 0.
@@ -134,38 +158,78 @@ func (e *Engine) Feed(ids []int32) ([]float32, error) { return e.FeedRow(0, ids)
 // FeedRow consumes tokens of one row's sequence and returns the logits after the last of them, [Vocab], or with AllLogits
 // after each, [len(ids), Vocab]. They are valid until the next call.
 func (e *Engine) FeedRow(row int, ids []int32) ([]float32, error) {
-	if len(ids) == 0 {
-		return nil, fmt.Errorf("infer: no tokens to feed, want at least one")
-	}
-	if err := e.fits(row, ids, len(ids)); err != nil {
-		return nil, err
-	}
-	e.all, e.one[0] = e.all[:0], row
-	var logits []float32
-	for len(ids) > 0 {
-		n := min(len(ids), e.config.Chunk)
-		z := size{e.config.Chunk, 1} // a shorter last chunk leaves the rest of its tokens outside the sequence
-		if n == 1 {
-			z.tokens = 1
-		}
-		var err error
-		if logits, err = e.run(z, e.one[:], ids[:n], n); err != nil {
+	if !e.config.AllLogits {
+		p, _, err := e.feed(row, ids)
+		if err != nil {
 			return nil, err
 		}
-		if e.config.AllLogits {
-			e.all = append(e.all, logits[:n*e.Vocab()]...)
+		return p.read()
+	}
+	e.all = e.all[:0]
+	if err := e.feedable(row, ids); err != nil {
+		return nil, err
+	}
+	for len(ids) > 0 {
+		p, n, err := e.chunk(row, ids)
+		if err != nil {
+			return nil, err
 		}
+		logits, err := p.read()
+		if err != nil {
+			return nil, err
+		}
+		e.all = append(e.all, logits[:n*e.Vocab()]...)
 		ids = ids[n:]
 	}
-	if e.config.AllLogits {
-		return e.all, nil
+	return e.all, nil
+}
+
+// feed consumes tokens of one row's sequence. It returns the program that ran last, and the tokens of that run.
+func (e *Engine) feed(row int, ids []int32) (p *program, n int, err error) {
+	if err := e.feedable(row, ids); err != nil {
+		return nil, 0, err
 	}
-	return logits, nil
+	for ; len(ids) > 0 && err == nil; ids = ids[n:] {
+		p, n, err = e.chunk(row, ids)
+	}
+	return p, n, err
+}
+
+// feedable reports tokens that a row cannot consume.
+func (e *Engine) feedable(row int, ids []int32) error {
+	if len(ids) == 0 {
+		return fmt.Errorf("infer: no tokens to feed, want at least one")
+	}
+	return e.fits(row, ids, len(ids))
+}
+
+// chunk consumes the first n of ids, as many as are taken at a time.
+func (e *Engine) chunk(row int, ids []int32) (p *program, n int, err error) {
+	n, e.one[0] = min(len(ids), e.config.Chunk), row
+	z := size{e.config.Chunk, 1} // a shorter last chunk leaves the rest of its tokens outside the sequence
+	if n == 1 {
+		z.tokens = 1
+	}
+	p, err = e.run(z, e.one[:], ids[:n], n)
+	return p, n, err
 }
 
 // Step consumes one token of each of the rows given, and returns the logits after them, [len(rows), Vocab]. They are valid
 // until the next call.
 func (e *Engine) Step(rows []int, ids []int32) ([]float32, error) {
+	p, err := e.step(rows, ids)
+	if err != nil {
+		return nil, err
+	}
+	logits, err := p.read()
+	if err != nil {
+		return nil, err
+	}
+	return logits[:len(rows)*e.Vocab()], nil
+}
+
+// step consumes one token of each of the rows.
+func (e *Engine) step(rows []int, ids []int32) (*program, error) {
 	if len(rows) == 0 || len(rows) != len(ids) {
 		return nil, fmt.Errorf("infer: a step of %d rows and %d tokens, want as many of both, at least one", len(rows), len(ids))
 	}
@@ -179,16 +243,17 @@ func (e *Engine) Step(rows []int, ids []int32) ([]float32, error) {
 		}
 		taken[row] = true
 	}
-	n := 1 // programs come in powers of two, so that few serve any number of rows
-	for n < len(rows) {
-		n *= 2
+	return e.run(e.stepSize(len(rows)), rows, ids, 1)
+}
+
+// stepSize is the size of a step of n rows: powers of two, so that few programs serve any number.
+func (e *Engine) stepSize(n int) size {
+	p := 1
+	for p < n {
+		p *= 2
 	}
-	n = min(n, e.config.Rows)
-	logits, err := e.run(size{n, n}, rows, ids, 1)
-	if err != nil {
-		return nil, err
-	}
-	return logits[:len(rows)*e.Vocab()], nil
+	p = min(p, e.config.Rows)
+	return size{p, p}
 }
 
 // fits reports a row that is not there, a sequence that would grow too long, or a token that is none.
@@ -203,7 +268,7 @@ func (e *Engine) fits(row int, ids []int32, n int) error {
 }
 
 // run consumes n tokens of each of rows, which lie one after the other in ids.
-func (e *Engine) run(z size, rows []int, ids []int32, n int) ([]float32, error) {
+func (e *Engine) run(z size, rows []int, ids []int32, n int) (*program, error) {
 	p := e.programs[z]
 	if p == nil {
 		var err error
@@ -218,14 +283,17 @@ func (e *Engine) run(z size, rows []int, ids []int32, n int) ([]float32, error) 
 	if err := p.exec.RunAll(); err != nil {
 		return nil, err
 	}
-	logits, err := p.exec.Read(p.logits)
-	if err != nil {
-		return nil, err
-	}
 	for _, row := range rows {
 		e.consumed[row] += n
+		e.chosen[row] = none
 	}
-	return logits.F32, nil
+	return p, nil
+}
+
+// read returns the logits of the last run.
+func (p *program) read() ([]float32, error) {
+	logits, err := p.exec.Read(p.logits)
+	return logits.F32, err
 }
 
 // sequences locates n tokens of each of rows. The sequences that are left over are empty and stand in rows that nobody uses.
@@ -259,7 +327,7 @@ func (e *Engine) compile(z size) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &program{exec: autograd.NewExecutor(plan, e.machine), logits: logits, ids: make([]int32, z.tokens), seq: make([]int32, 3*(z.sequences+1))}
+	p := &program{exec: autograd.NewExecutor(plan, e.machine), logits: logits, located: in.Seq, ids: make([]int32, z.tokens), seq: make([]int32, 3*(z.sequences+1))}
 	if err := e.weights.Bind(p.exec, g, ""); err != nil {
 		return nil, err
 	}

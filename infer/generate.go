@@ -27,36 +27,29 @@ func Generate(ctx context.Context, e *Engine, r Request) ([]int32, error) {
 	if err := r.fits(e); err != nil {
 		return nil, err
 	}
-	s, err := sampling.New(r.Sampling, nil)
+	if err := e.Sample(0, r.Sampling, r.Prompt); err != nil {
+		return nil, err
+	}
+	id, err := prefill(ctx, e, r.Prompt)
 	if err != nil {
 		return nil, err
 	}
-	logits, err := prefill(ctx, e, r.Prompt)
-	if err != nil {
-		return nil, err
-	}
-	history := append(make([]int32, 0, len(r.Prompt)+r.MaxTokens), r.Prompt...)
-	for {
-		answer := history[len(r.Prompt):]
+	answer, row := make([]int32, 0, r.MaxTokens), []int{0}
+	for !slices.Contains(r.End, id) {
+		answer = append(answer, id)
+		if r.Token != nil && !r.Token(id) || len(answer) == r.MaxTokens {
+			break
+		}
 		if err := ctx.Err(); err != nil {
 			return answer, err
 		}
-		id, err := s.Next(logits[len(logits)-e.Vocab():], history)
+		next, err := e.Next(row)
 		if err != nil {
 			return answer, err
 		}
-		if slices.Contains(r.End, id) {
-			return answer, nil
-		}
-		history = append(history, id)
-		answer = history[len(r.Prompt):]
-		if r.Token != nil && !r.Token(id) || len(answer) == r.MaxTokens {
-			return answer, nil
-		}
-		if logits, err = e.Feed(answer[len(answer)-1:]); err != nil {
-			return answer, err
-		}
+		id = next[0]
 	}
+	return answer, nil
 }
 
 // fits reports a request that the engine cannot serve whole.
@@ -73,17 +66,18 @@ func (r Request) fits(e *Engine) error {
 	return embedding.Check(r.Prompt, e.Vocab())
 }
 
-// prefill feeds the prompt chunk by chunk, so that the context can end it in between.
-func prefill(ctx context.Context, e *Engine, prompt []int32) (logits []float32, err error) {
-	for len(prompt) > 0 {
+// prefill feeds the prompt chunk by chunk, so that the context can end it in between, and chooses the first token.
+func prefill(ctx context.Context, e *Engine, prompt []int32) (int32, error) {
+	for {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return 0, err
 		}
-		n := min(len(prompt), e.config.Chunk)
-		if logits, err = e.Feed(prompt[:n]); err != nil {
-			return nil, err
+		if len(prompt) <= e.config.Chunk {
+			return e.First(0, prompt)
 		}
-		prompt = prompt[n:]
+		if err := e.Skip(0, prompt[:e.config.Chunk]); err != nil {
+			return 0, err
+		}
+		prompt = prompt[e.config.Chunk:]
 	}
-	return logits, nil
 }

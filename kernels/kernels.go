@@ -1,8 +1,8 @@
 // Package kernels is the floor of the house: arithmetic on buffers, one folder per operation.
 //
 // Every folder holds the operation's plain reference (generic over float32 and float64, straight from
-// the formula), its fast CPU version of the same signature, forward and backward, and their tests and
-// benchmark. Nothing here knows of graphs.
+// the formula), its fast CPU version of the same signature, its kernels for a GPU (Device…, with tensors of
+// package device for slices), forward and backward, and their tests and benchmarks. Nothing here knows of graphs.
 //
 // Conventions, the same in every folder:
 //

@@ -1,7 +1,9 @@
 package layers
 
 import (
+	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -26,10 +28,19 @@ func smallConfig(t *testing.T) *checkpoints.Config {
 	c.LayerTypes = append(c.LayerTypes, "jet")
 	c.NumLayers = len(c.LayerTypes)
 	jet := checkpoints.JetConfig{NumHeads: 2, HeadDim: 6, ExpandV: 2, NormEps: 1e-5, ConvSize: 4, GeneratorReduction: 4, Mode: "chunk"}
-	for _, kind := range []string{"jet", "gated_deltanet"} {
-		if err := c.SetJet(kind, jet); err != nil {
-			t.Fatal(err)
+	for _, r := range Mixers() { // linear blocks share their options
+		if r.Name != "attn" && r.Name != "swa" {
+			if err := c.SetJet(r.Name, jet); err != nil {
+				t.Fatal(err)
+			}
 		}
+	}
+	// options of their own, small so that single values matter
+	for kind, more := range map[string]string{
+		"gla": `"gate_low_rank_dim": 5, "gate_logit_normalizer": 2`, "rwkv7": `"decay_low_rank_dim": 4, "a_low_rank_dim": 3, "gate_low_rank_dim": 5`,
+	} {
+		text := strings.TrimSuffix(string(c.Mixers[kind]), "}") + ", " + more + "}"
+		c.Mixers[kind] = json.RawMessage(text)
 	}
 	if err := c.SetWindow(9); err != nil {
 		t.Fatal(err)
@@ -97,17 +108,22 @@ func packedDocuments(t *testing.T, m testMachine) {
 func TestStateContinues(t *testing.T) { eachMachine(t, check.Chunked32, stateContinues) }
 
 func stateContinues(t *testing.T, m testMachine) {
-	d, err := NewDecoder(smallConfig(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, v := livelyWeights(d), d.Config.VocabSize
-	const length = 70
-	ids := someIDs(2*length, v)
-	want := run(t, m, d, w, ids, packed.Batch(2, length))
-	for _, chunk := range []int{1, 7, 64} {
-		got := feed(t, m, d, w, ids, length, chunk)
-		check.Close(t, fmt.Sprintf("chunks of %d", chunk), got, want, m.tol)
+	c := smallConfig(t)
+	for kinds := range slices.Chunk(c.LayerTypes, 5) { // roundings grow with the depth
+		part := c.Clone()
+		part.LayerTypes, part.NumLayers = kinds, len(kinds)
+		d, err := NewDecoder(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, v := livelyWeights(d), d.Config.VocabSize
+		const length = 70
+		ids := someIDs(2*length, v)
+		want := run(t, m, d, w, ids, packed.Batch(2, length))
+		for _, chunk := range []int{1, 7, 64} {
+			got := feed(t, m, d, w, ids, length, chunk)
+			check.Close(t, fmt.Sprintf("%v: chunks of %d", kinds, chunk), got, want, m.tol)
+		}
 	}
 }
 
@@ -153,34 +169,40 @@ func feed(t *testing.T, m testMachine, d *Decoder, w Weights, ids []int32, lengt
 	return got
 }
 
-// TestGradientsOfEveryMixer checks each row of the table in float64 by central differences.
+// TestGradientsOfEveryMixer checks each row of the table.
 func TestGradientsOfEveryMixer(t *testing.T) {
 	c := smallConfig(t)
-	q := packed.Sequences{Cu: []int32{0, 6, 9}}
 	for _, r := range Mixers() {
 		t.Run(r.Name, func(t *testing.T) {
 			m, err := r.New(c, r.Name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			values := map[string]autograd.Value{
-				"x":         autograd.Float64s(check.Normal(check.Rand(1), 10*c.HiddenSize, 1), 10, c.HiddenSize),
-				"sequences": autograd.SequenceValue(q),
-			}
-			wrt := []string{"x"}
-			for i, p := range m.Params() {
-				values[p.Name] = autograd.Float64s(check.Normal(check.Rand(uint64(i)), p.Size(), 0.4), p.Shape...)
-				wrt = append(wrt, p.Name)
-			}
-			autograd.GradientCheck(t, values, wrt, func(g *autograd.Graph) []*autograd.Node {
-				b, err := NewBlockGraph(g, m, 10, c.HiddenSize, q)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return []*autograd.Node{b.Out}
-			})
+			gradientsOfMixer(t, c, m)
 		})
 	}
+}
+
+// gradientsOfMixer checks gradients in float64 by central differences.
+func gradientsOfMixer(t *testing.T, c *checkpoints.Config, m Mixer) {
+	t.Helper()
+	q := packed.Sequences{Cu: []int32{0, 6, 9}}
+	values := map[string]autograd.Value{
+		"x":         autograd.Float64s(check.Normal(check.Rand(1), 10*c.HiddenSize, 1), 10, c.HiddenSize),
+		"sequences": autograd.SequenceValue(q),
+	}
+	wrt := []string{"x"}
+	for i, p := range m.Params() {
+		values[p.Name] = autograd.Float64s(check.Normal(check.Rand(uint64(i)), p.Size(), 0.4), p.Shape...)
+		wrt = append(wrt, p.Name)
+	}
+	autograd.GradientCheck(t, values, wrt, func(g *autograd.Graph) []*autograd.Node {
+		b, err := NewBlockGraph(g, m, 10, c.HiddenSize, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []*autograd.Node{b.Out}
+	})
 }
 
 func TestParamsAreUniqueAndDecayIsKept(t *testing.T) {
@@ -194,7 +216,7 @@ func TestParamsAreUniqueAndDecayIsKept(t *testing.T) {
 			t.Errorf("%s is listed twice", p.Name)
 		}
 		seen[p.Name] = true
-		spared := strings.HasSuffix(p.Name, "A_log") || strings.HasSuffix(p.Name, "dt_bias") || strings.HasSuffix(p.Name, ".bias") || strings.Contains(p.Name, "norm")
+		spared := regexp.MustCompile(`\.(D|x_[rwkvag]|k_k|k_a|r_k)$`).MatchString(p.Name) || strings.HasSuffix(p.Name, "A_log") || strings.HasSuffix(p.Name, "dt_bias") || strings.HasSuffix(p.Name, ".bias") || strings.Contains(p.Name, "norm")
 		if p.Decay == spared {
 			t.Errorf("%s: weight decay is %v", p.Name, p.Decay)
 		}
@@ -228,7 +250,7 @@ func TestUnknownMixer(t *testing.T) {
 	c := smallConfig(t)
 	c.LayerTypes[1] = "hyena"
 	_, err := NewDecoder(c)
-	if err == nil || !strings.Contains(err.Error(), `layer 1: layers: layer type "hyena" is unknown, want one of attn, gated_deltanet, jet, swa`) {
+	if err == nil || !strings.Contains(err.Error(), `layer 1: layers: layer type "hyena" is unknown, want one of attn, deltanet, gated_deltanet, gla, jet, mamba2, retnet, rwkv7, swa`) {
 		t.Errorf("got error %v", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // From makes weights for d out of those of a model with as many layers: everything outside the mixers and every mixer of
 // the same kind is copied; new mixers are drawn. With mapProjections, projections of a new mixer that replaces attention
-// start from those of the attention: q, k and v where the rows are as many, or as many after repeating whole heads; o where
+// start from those of the attention: q, for RWKV-7 as r, k and v where the rows are as many, or as many after repeating whole heads; o where
 // its shape is the same.
 func (d *Decoder) From(base *Decoder, w Weights, seed uint64, mapProjections bool) (Weights, error) {
 	if len(d.mixers) != len(base.mixers) {
@@ -56,6 +56,9 @@ func (d *Decoder) outside() []Param {
 // inherit returns what a weight of mixer i, or of none for i < 0, takes over from base; nothing where it is to be drawn.
 func (d *Decoder) inherit(p Param, i int, base *Decoder, w Weights, mapProjections bool) (autograd.Value, error) {
 	old, there := w[p.Name]
+	if !there {
+		old, there = w[strings.Replace(p.Name, ".r_proj.", ".q_proj.", 1)]
+	}
 	if i < 0 || reflect.TypeOf(d.mixers[i]) == reflect.TypeOf(base.mixers[i]) {
 		if !there || !old.Shape.Eq(p.Shape) {
 			return autograd.Value{}, fmt.Errorf("layers: %s has shape %v, the model to start from has %v", p.Name, p.Shape, old.Shape)

@@ -16,8 +16,10 @@ func TestStudentFromTeacher(t *testing.T) {
 		full.LayerTypes[i] = "attn"
 	}
 	// key dim 12 of 2 heads: as wide as the queries' 4 heads of 6
-	if err := hybrid.SetJet("jet", checkpoints.JetConfig{NumHeads: 2, HeadDim: 12, ExpandV: 1, NormEps: 1e-5, ConvSize: 4, GeneratorReduction: 4, Mode: "chunk"}); err != nil {
-		t.Fatal(err)
+	for _, kind := range []string{"jet", "rwkv7"} {
+		if err := hybrid.SetJet(kind, checkpoints.JetConfig{NumHeads: 2, HeadDim: 12, ExpandV: 1, NormEps: 1e-5, ConvSize: 4, GeneratorReduction: 4, Mode: "chunk"}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	teacher, err := NewDecoder(full)
 	if err != nil {
@@ -56,6 +58,9 @@ func TestStudentFromTeacher(t *testing.T) {
 		if !mapped {
 			continue
 		}
+		// RWKV-7 calls queries r
+		at := layerPrefix(slices.Index(hybrid.LayerTypes, "rwkv7")) + "self_attn."
+		check.Close(t, "r", w[at+"r_proj.weight"].F32, tw[at+"q_proj.weight"].F32, 0)
 		// keys: 2 heads of 6 become 4 by repeating each
 		k, from := w["model.layers.2.self_attn.k_proj.weight"].F32, tw["model.layers.2.self_attn.k_proj.weight"].F32
 		head := 6 * hybrid.HiddenSize

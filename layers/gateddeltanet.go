@@ -58,9 +58,10 @@ func (b GatedDeltaNet) width(of string) int {
 // Params lists the weights.
 func (b GatedDeltaNet) Params() []Param {
 	draw := normal(b.InitStd)
-	ps := gatedDeltaParams(b.Hidden, b.Heads, b.valueDim(), b.width("k"), b.width("v"), draw)
+	ps := append(gatedDeltaParams(b.Hidden, b.Heads, b.valueDim(), b.width("k"), b.width("v"), draw),
+		Param{"g_proj.weight", []int{b.width("v"), b.Hidden}, draw, true})
 	for _, of := range []string{"q", "k", "v"} {
-		ps = append(ps, Param{of + "_conv1d.weight", []int{b.width(of), 1, b.ConvSize}, draw, true})
+		ps = append(ps, convParam(of, b.width(of), b.ConvSize, draw))
 	}
 	return ps
 }
@@ -69,22 +70,15 @@ func (b GatedDeltaNet) Params() []Param {
 func (b GatedDeltaNet) States(int) []State {
 	ss := []State{{"recurrent", []int{b.Heads, b.KeyDim, b.valueDim()}, false}}
 	for _, of := range []string{"q", "k", "v"} {
-		ss = append(ss, State{of + "_history", []int{b.width(of), b.ConvSize - 1}, false})
+		ss = append(ss, convState(of, b.width(of), b.ConvSize))
 	}
 	return ss
 }
 
 // Mix runs the block: x [N, D] to [N, D].
 func (b GatedDeltaNet) Mix(s *Scope, x *autograd.Node) *autograd.Node {
-	p := s.Projections(x, Projection{Name: "q_proj"}, Projection{Name: "k_proj"}, Projection{Name: "v_proj"},
-		Projection{Name: "g_proj"}, Projection{Name: "b_proj"}, Projection{Name: "a_proj"})
-	conv := func(of string, y *autograd.Node) *autograd.Node {
-		w := s.Weight(of + "_conv1d.weight")
-		if s.Cached() {
-			return s.CachedShortConv(y, w, s.Seq, s.State(of+"_history"))
-		}
-		return s.ShortConv(y, w, s.Seq)
-	}
 	cfg := gateddelta.Config{Heads: b.Heads, KeyDim: b.KeyDim, ValueDim: b.valueDim(), NormQK: true}
-	return gatedDeltaOut(s, cfg, conv("q", p[0]), conv("k", p[1]), conv("v", p[2]), gates{gate: p[3], beta: p[4], decay: p[5]}, b.NormEps)
+	p := s.project(x, Projection{Name: "q_proj"}, Projection{Name: "k_proj"}, Projection{Name: "v_proj"}, Projection{Name: "g_proj"},
+		Projection{Name: "b_proj"}, Projection{Name: "a_proj"})
+	return gatedDeltaOut(s, cfg, p, convolved(s, p["q_proj"], "q"), convolved(s, p["k_proj"], "k"), convolved(s, p["v_proj"], "v"), b.NormEps)
 }

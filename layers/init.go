@@ -29,6 +29,13 @@ func decayRate(r *rand.Rand, w []float32) {
 	}
 }
 
+// stateRate is A_log = log A with A ~ U(1, 16), as Mamba-2 draws it.
+func stateRate(r *rand.Rand, w []float32) {
+	for i := range w {
+		w[i] = float32(math.Log(1 + 15*r.Float64()))
+	}
+}
+
 // timeStep is dt_bias, the inverse softplus of dt = exp(U(log 0.001, log 0.1)), not below 1e-4.
 func timeStep(r *rand.Rand, w []float32) {
 	for i := range w {

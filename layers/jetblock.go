@@ -9,14 +9,16 @@ import (
 )
 
 // JetBlock is the linear attention of Jet-Nemotron (https://arxiv.org/abs/2508.15884): a gated delta rule whose values
-// pass through a causal convolution with kernels generated from the input.
+// pass through a causal convolution with kernels generated from the input. Design has the variations of the paper's
+// ablation.
 type JetBlock struct {
 	Hidden    int     // D
 	Heads     int     // H
 	KeyDim    int     // K of one head
 	ExpandV   float64 // V = int(K·ExpandV)
-	ConvSize  int     // taps of the dynamic convolution
+	ConvSize  int     // taps of the convolutions
 	Reduction int     // the generator's hidden width is H·V / Reduction
+	Design    checkpoints.JetDesign
 	NormEps   float64
 	InitStd   float64 // of fresh linear weights
 }
@@ -28,7 +30,7 @@ func newJetBlock(c *checkpoints.Config, name string) (Mixer, error) {
 	}
 	b := JetBlock{
 		Hidden: c.HiddenSize, Heads: o.NumHeads, KeyDim: o.HeadDim, ExpandV: o.ExpandV, ConvSize: o.ConvSize,
-		Reduction: o.GeneratorReduction, NormEps: o.NormEps, InitStd: c.InitializerRange,
+		Reduction: o.GeneratorReduction, Design: o.JetDesign, NormEps: o.NormEps, InitStd: c.InitializerRange,
 	}
 	return b, b.Validate()
 }
@@ -56,11 +58,41 @@ func (b JetBlock) kernel() gateddelta.Config {
 	return gateddelta.Config{Heads: b.Heads, KeyDim: b.KeyDim, ValueDim: b.valueDim(), NormQK: true}
 }
 
-// Params lists the weights by their names in official checkpoints.
+// static are the projections with a static convolution.
+func (b JetBlock) static() []string {
+	var of []string
+	if b.Design.ConvQK {
+		of = append(of, "q", "k")
+	}
+	if b.Design.StaticV {
+		of = append(of, "v")
+	}
+	return of
+}
+
+func (b JetBlock) width(of string) int {
+	if of == "v" {
+		return b.Heads * b.valueDim()
+	}
+	return b.Heads * b.KeyDim
+}
+
+// Params lists the weights by their names in official checkpoints; static convolutions have the names of
+// flash-linear-attention.
 func (b JetBlock) Params() []Param {
-	draw, key, value := normal(b.InitStd), b.Heads*b.KeyDim, b.Heads*b.valueDim()
+	draw, value := normal(b.InitStd), b.width("v")
+	ps := gatedDeltaParams(b.Hidden, b.Heads, b.valueDim(), b.width("k"), value, draw)
+	if !b.Design.NoGate {
+		ps = append(ps, Param{"g_proj.weight", []int{value, b.Hidden}, draw, true})
+	}
+	for _, of := range b.static() {
+		ps = append(ps, convParam(of, b.width(of), b.ConvSize, draw))
+	}
+	if b.Design.StaticV {
+		return ps
+	}
 	// The generator starts with zero weights and a random bias: a static convolution.
-	return append(gatedDeltaParams(b.Hidden, b.Heads, b.valueDim(), key, value, draw),
+	return append(ps,
 		Param{"dynamic_conv1d.kernel_generator.w1.weight", []int{value / b.Reduction, b.Hidden}, constant(0), true},
 		Param{"dynamic_conv1d.kernel_generator.w2.weight", []int{value * b.ConvSize, value / b.Reduction}, constant(0), true},
 		Param{"dynamic_conv1d.kernel_generator.w2.bias", []int{value * b.ConvSize}, draw, false})
@@ -74,7 +106,6 @@ func gatedDeltaParams(hidden, heads, valueDim, key, value int, draw Init) []Para
 		{"v_proj.weight", []int{value, hidden}, draw, true},
 		{"b_proj.weight", []int{heads, hidden}, draw, true},
 		{"a_proj.weight", []int{heads, hidden}, draw, true},
-		{"g_proj.weight", []int{value, hidden}, draw, true},
 		{"o_proj.weight", []int{hidden, value}, draw, true},
 		{"A_log", []int{heads}, decayRate, false},
 		{"dt_bias", []int{heads}, timeStep, false},
@@ -82,41 +113,69 @@ func gatedDeltaParams(hidden, heads, valueDim, key, value int, draw Init) []Para
 	}
 }
 
-// States lists the recurrent state and the convolution's last inputs.
+// States lists the recurrent state and the convolutions' last inputs.
 func (b JetBlock) States(int) []State {
-	return []State{
-		{"recurrent", []int{b.Heads, b.KeyDim, b.valueDim()}, false},
-		{"v_history", []int{b.Heads * b.valueDim(), b.ConvSize - 1}, false},
+	ss := []State{{"recurrent", []int{b.Heads, b.KeyDim, b.valueDim()}, false}, convState("v", b.width("v"), b.ConvSize)}
+	if b.Design.ConvQK {
+		ss = append(ss, convState("q", b.width("q"), b.ConvSize), convState("k", b.width("k"), b.ConvSize))
 	}
+	return ss
 }
 
 // Mix runs the block: x [N, D] to [N, D].
 func (b JetBlock) Mix(s *Scope, x *autograd.Node) *autograd.Node {
-	p := s.Projections(x, Projection{Name: "q_proj", SiLU: true}, Projection{Name: "k_proj", SiLU: true}, Projection{Name: "v_proj"},
-		Projection{Name: "g_proj"}, Projection{Name: "dynamic_conv1d.kernel_generator.w1", SiLU: true}, Projection{Name: "b_proj"}, Projection{Name: "a_proj"})
-	q, k, v, gates := p[0], p[1], p[2], gates{gate: p[3], beta: p[5], decay: p[6]}
-	kern := s.Linear(p[4], "dynamic_conv1d.kernel_generator.w2", true)
-	if s.Cached() {
-		v = s.CachedDynamicConv(v, kern, s.Seq, s.State("v_history"))
-	} else {
-		v = s.DynamicConv(v, kern, s.Seq)
+	p := s.project(x, b.maps()...)
+	q, k := p["q_proj"], p["k_proj"]
+	if b.Design.ConvQK {
+		q, k = convolved(s, q, "q"), convolved(s, k, "k")
 	}
-	return gatedDeltaOut(s, b.kernel(), q, k, v, gates, b.NormEps)
+	return gatedDeltaOut(s, b.kernel(), p, q, k, b.values(s, p), b.NormEps)
 }
 
-// gates are the projections that control the gated delta rule and its output.
-type gates struct{ gate, beta, decay *autograd.Node }
-
-// gatedDeltaOut is the second half of every block around the gated delta rule: gates, recurrence, gated norm and output.
-func gatedDeltaOut(s *Scope, cfg gateddelta.Config, q, k, v *autograd.Node, c gates, eps float64) *autograd.Node {
-	beta := s.Sigmoid(c.beta)
-	decay := s.DecayGate(c.decay, s.Weight("A_log"), s.Weight("dt_bias"))
-	var o *autograd.Node
-	if s.Cached() {
-		o = s.CachedGatedDeltaRule(cfg, q, k, v, decay, beta, s.Seq, s.State("recurrent"))
-	} else {
-		o, _ = s.GatedDeltaRule(cfg, q, k, v, decay, beta, s.Seq, nil)
+// maps are the projections of the block's input.
+func (b JetBlock) maps() []Projection {
+	ps := []Projection{{Name: "q_proj", SiLU: !b.Design.ConvQK}, {Name: "k_proj", SiLU: !b.Design.ConvQK}, {Name: "v_proj"}}
+	if !b.Design.NoGate {
+		ps = append(ps, Projection{Name: "g_proj"})
 	}
-	o = s.RMSNormSwishGate(o, s.Weight("o_norm.weight"), c.gate, eps)
+	if !b.Design.StaticV {
+		ps = append(ps, Projection{Name: "dynamic_conv1d.kernel_generator.w1", SiLU: true})
+	}
+	return append(ps, Projection{Name: "b_proj"}, Projection{Name: "a_proj"})
+}
+
+// values are the projected values behind their convolution.
+func (b JetBlock) values(s *Scope, p projected) *autograd.Node {
+	v := p["v_proj"]
+	if b.Design.StaticV {
+		return convolved(s, v, "v")
+	}
+	kern := s.Linear(p["dynamic_conv1d.kernel_generator.w1"], "dynamic_conv1d.kernel_generator.w2", true)
+	if s.Cached() {
+		return s.CachedDynamicConv(v, kern, s.Seq, s.State("v_history"))
+	}
+	return s.DynamicConv(v, kern, s.Seq)
+}
+
+// gatedDeltaOut is the second half of every block around the gated delta rule: gates, recurrence, norm, which is gated
+// where the block projects a gate, and output.
+func gatedDeltaOut(s *Scope, cfg gateddelta.Config, p projected, q, k, v *autograd.Node, eps float64) *autograd.Node {
+	beta := s.Sigmoid(p["b_proj"])
+	decay := s.DecayGate(p["a_proj"], s.Weight("A_log"), s.Weight("dt_bias"))
+	o, norm := deltaRule(s, cfg, q, k, v, decay, beta), s.Weight("o_norm.weight")
+	if gate := p["g_proj"]; gate != nil {
+		o = s.RMSNormSwishGate(o, norm, gate, eps)
+	} else {
+		o = s.RMSNorm(o, norm, eps)
+	}
 	return s.Linear(o, "o_proj", false)
+}
+
+// deltaRule runs the gated delta rule, from the module's recurrent state where it keeps one.
+func deltaRule(s *Scope, cfg gateddelta.Config, q, k, v, decay, beta *autograd.Node) *autograd.Node {
+	if s.Cached() {
+		return s.CachedGatedDeltaRule(cfg, q, k, v, decay, beta, s.Seq, s.State("recurrent"))
+	}
+	o, _ := s.GatedDeltaRule(cfg, q, k, v, decay, beta, s.Seq, nil)
+	return o
 }

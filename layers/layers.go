@@ -127,6 +127,18 @@ func (s *Scope) Projections(x *autograd.Node, parts ...Projection) []*autograd.N
 	return s.Graph.Projections(x, all...)
 }
 
+// projected are projections of one input by name.
+type projected map[string]*autograd.Node
+
+// project is Projections by name.
+func (s *Scope) project(x *autograd.Node, parts ...Projection) projected {
+	p := projected{}
+	for i, y := range s.Projections(x, parts...) {
+		p[parts[i].Name] = y
+	}
+	return p
+}
+
 // GatedMLP is the feed-forward layer of the weights gate, up and down below name.
 func (s *Scope) GatedMLP(x *autograd.Node, name string) *autograd.Node {
 	gate, up, down := name+".gate_proj", name+".up_proj", name+".down_proj"

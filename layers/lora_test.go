@@ -17,7 +17,7 @@ func TestLoRA(t *testing.T) {
 	w := livelyWeights(d)
 	ids := someIDs(20, d.Config.VocabSize)
 	want := run(t, onCPU(t), d, w, ids, packed.Batch(1, 20))
-	a, err := d.WithLoRA(LoRA{Rank: 3, Alpha: 6, Targets: []string{"q_proj", "down_proj"}})
+	a, err := d.WithLoRA(LoRA{Rank: 3, Alpha: 6, Targets: []string{"q_proj", "r_proj", "down_proj"}}) // RWKV-7 calls queries r
 	if err != nil {
 		t.Fatal(err)
 	}

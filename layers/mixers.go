@@ -25,6 +25,11 @@ func Mixers() []Row {
 		{"swa", "causal attention within a sliding window", newAttention},
 		{"jet", "JetBlock: gated delta rule, dynamic convolution on values", newJetBlock},
 		{"gated_deltanet", "gated delta rule, static convolutions on queries, keys and values", newGatedDeltaNet},
+		{"deltanet", "delta rule, static convolutions on queries, keys and values", newDeltaNet},
+		{"gla", "gated linear attention: a gate for every channel of the keys", newGLA},
+		{"mamba2", "Mamba-2's dual form: a decay of the token for each head, queries and keys in common", newMamba2},
+		{"retnet", "retention: a constant decay for each head, rotated queries and keys", newRetNet},
+		{"rwkv7", "RWKV-7: delta rule with a decay and a learning rate for every channel", newRWKV7},
 	}
 }
 

@@ -98,7 +98,7 @@ func Parse(file string, text []byte, overrides ...string) (*Recipe, error) {
 	}
 	r := Default()
 	r.document = d
-	if err := d.Decode(&r, train.DefaultStage()); err != nil {
+	if err := d.Decode(&r, train.DefaultStage(), DefaultSearch(), DefaultBlocks(), DefaultShape()); err != nil {
 		return nil, err
 	}
 	if r.Output == "" && r.Name != "" {

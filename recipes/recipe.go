@@ -31,7 +31,11 @@ type Recipe struct {
 
 	Models map[string]train.Model `yaml:"models"`
 	Data   datasets.Config        `yaml:"data"`
-	Stages []train.Stage          `yaml:"stages"`
+	// Mix puts questions among the training data; nil for none.
+	Mix    *Mix          `yaml:"mix"`
+	Stages []train.Stage `yaml:"stages"`
+	// Search is what gojet search looks for once the stages are done; nil in a recipe that only trains.
+	Search *Search `yaml:"search"`
 
 	Checkpoint Checkpoint `yaml:"checkpoint"`
 	Log        Log        `yaml:"log"`
@@ -151,13 +155,18 @@ func (r *Recipe) Resolved() ([]byte, error) { return schema.Encode(*r) }
 func (r *Recipe) Hash() (string, error) {
 	data := r.Data
 	data.Workers, data.Cache = 0, ""
-	text, err := schema.Encode(struct {
+	return hashOf(struct {
 		Seed   uint64
 		Device string
 		Models map[string]train.Model
 		Data   datasets.Config
+		Mix    *Mix
 		Stages []train.Stage
-	}{r.Seed, r.device(), r.Models, data, r.Stages})
+	}{r.Seed, r.device(), r.Models, data, r.Mix, r.Stages})
+}
+
+func hashOf(v any) (string, error) {
+	text, err := schema.Encode(v)
 	if err != nil {
 		return "", err
 	}

@@ -43,7 +43,7 @@ func (r *Recipe) validate(d disk) error {
 	if c.document == nil {
 		c.document = &schema.Document{}
 	}
-	for _, check := range []func(){c.run, c.models, c.data, c.stages, c.samples, c.files, c.shapes} {
+	for _, check := range []func(){c.run, c.models, c.data, c.stages, c.samples, c.files, c.shapes, c.search} {
 		check()
 	}
 	return c.problems.Err()
@@ -176,7 +176,7 @@ func dataMessage(err error) string { return strings.Replace(err.Error(), ": sour
 
 // stages checks each stage, and that a model is loaded or trained before another learns from it.
 func (c *checker) stages() {
-	if len(c.Stages) == 0 {
+	if len(c.Stages) == 0 && c.Search == nil {
 		c.report(nil, "stages is empty, want at least one")
 	}
 	seen := map[string]bool{}

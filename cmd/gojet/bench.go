@@ -17,12 +17,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gojet/gojet/autograd"
-	"github.com/gojet/gojet/infer"
 	"github.com/gojet/gojet/kernels/check"
 	"github.com/gojet/gojet/kernels/conformance"
 	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/device"
-	"github.com/gojet/gojet/layers"
 	"github.com/gojet/gojet/train"
 )
 
@@ -36,7 +34,10 @@ A row has the median of 20 repetitions after 5 that warm up: operations and bloc
 emptied in between, steps of training and decoding by the host's. What matrix products and a copy reach on the same GPU
 is measured first: the floor of a row is the least time in which that speed does its arithmetic, or moves its bytes. The
 peer is the best public software on an H100, the goal what gojet wants to take there. Run gojet doctor before: what is
-wrong can be fast.`,
+wrong can be fast.
+
+Weights are random. Decoding begins as if so many tokens had been fed, from caches of zeros; a prompt is fed in 3
+repetitions after a short one that warms up.`,
 	}
 	c.AddCommand(
 		newBenchRows("kernels", "Measure every operation", func(b *bench) ([]check.Measurement, error) { return b.run(conformance.Benchmarks()) }),
@@ -54,11 +55,13 @@ func newBenchRows(name, short string, rows func(*bench) ([]check.Measurement, er
 		Use:   name,
 		Short: short,
 		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return b.measure(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), rows) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			return b.measure(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), rows)
+		},
 	}
 	c.Flags().StringVar(&b.filter, "filter", "", "only rows with `TEXT` in their name")
 	c.Flags().BoolVar(&b.json, "json", false, "write JSON")
-	if name == "step" {
+	if name == "step" || name == "decode" {
 		c.Flags().BoolVar(&b.profile, "profile", false, "tell on the error stream where the time of a step goes")
 	}
 	return c
@@ -120,14 +123,23 @@ func (b *bench) table(out io.Writer, h hardware, list []check.Measurement) error
 	}
 	fmt.Fprintf(out, "bfloat16 product 8192·8192·8192 at %.0f TFLOP/s, 16384·1536·8960 at %.0f; copy at %.2f TB/s\n\n", b.ceilings.Square, b.ceilings.Wide, b.ceilings.Copy)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "row\tshape\tms\t10%…90%\tTFLOP/s\tTB/s\tof floor\tpeer ms\tgoal ms\tMiB")
+	tokens := slices.ContainsFunc(list, func(m check.Measurement) bool { return m.Tokens > 0 })
+	fmt.Fprint(w, "row\tshape\tms\t10%…90%\tTFLOP/s\tTB/s\tof floor\tpeer ms\tgoal ms\tMiB")
+	if tokens {
+		fmt.Fprint(w, "\tGB moved\ttokens/s")
+	}
+	fmt.Fprintln(w)
 	for _, m := range list {
 		if m.Error != "" {
 			fmt.Fprintf(w, "%s\t%s\tfailed: %s\n", m.Name, m.Shape, oneLine(m.Error))
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%.4g\t%.4g…%.4g\t%s\t%s\t%s\t%s\t%s\t%d\n", m.Name, m.Shape, m.Median, m.P10, m.P90, some("%.0f", m.TFLOPS), some("%.2f", m.TBS),
+		fmt.Fprintf(w, "%s\t%s\t%.4g\t%.4g…%.4g\t%s\t%s\t%s\t%s\t%s\t%d", m.Name, m.Shape, m.Median, m.P10, m.P90, some("%.0f", m.TFLOPS), some("%.2f", m.TBS),
 			some("%.0f%%", 100*m.OfFloor), some("%.4g", m.PeerMS), some("%.4g", m.Goal), m.Memory>>20)
+		if tokens {
+			fmt.Fprintf(w, "\t%.2f\t%.0f", m.Bytes/1e9, m.TokensPerSecond)
+		}
+		fmt.Fprintln(w)
 	}
 	return w.Flush()
 }
@@ -251,7 +263,12 @@ func (b *bench) step(trainer func(*autograd.Machine) (*train.Trainer, error), m 
 	m.FLOPs, m.Memory = float64(t.Cost().FLOPs), b.device.Usage().Peak
 	m.Set(ms, b.ceilings)
 	if b.profile {
-		if err := b.operations(t, m.Name); err != nil {
+		const steps = 3
+		list, err := t.Profile(steps)
+		if err != nil {
+			return err
+		}
+		if err := b.operations(list, steps, m.Name); err != nil {
 			return err
 		}
 	}
@@ -263,13 +280,8 @@ func (b *bench) step(trainer func(*autograd.Machine) (*train.Trainer, error), m 
 	return err
 }
 
-// operations tells where the time of a step goes: the operations of one kind and shape together, the longest first.
-func (b *bench) operations(t *train.Trainer, name string) error {
-	const steps = 3
-	list, err := t.Profile(steps)
-	if err != nil {
-		return err
-	}
+// operations tells where the time of steps goes: the operations of one kind and shape together, the longest first.
+func (b *bench) operations(list []autograd.StepReport, steps int, name string) error {
 	type kind struct {
 		what         string
 		count        int
@@ -289,10 +301,10 @@ func (b *bench) operations(t *train.Trainer, name string) error {
 		}
 		k := kinds[key]
 		k.count++
-		k.ms += s.Time.Seconds() * 1e3 / steps
+		k.ms += s.Time.Seconds() * 1e3 / float64(steps)
 		k.flops += s.FLOPs
 		k.bytes += s.Bytes
-		total += s.Time.Seconds() * 1e3 / steps
+		total += s.Time.Seconds() * 1e3 / float64(steps)
 	}
 	sorted := slices.SortedFunc(maps.Values(kinds), func(a, b *kind) int { return cmp.Compare(b.ms, a.ms) })
 	fmt.Fprintf(b.notes, "%s: %.1f ms in %d operations, one at a time\n", name, total, len(list))
@@ -306,75 +318,3 @@ func (b *bench) operations(t *train.Trainer, name string) error {
 
 // weightNames are taken out of what a profile calls an operation, so that layers come together.
 var weightNames = regexp.MustCompile(`(teacher/)?model\.[a-z0-9_.]+`)
-
-// benchDecode is the generation of tokens to be measured, of sequences that are context tokens long.
-type benchDecode struct {
-	batch, context int
-	peer, goal     float64 // tokens a second
-}
-
-func benchDecodes() []benchDecode {
-	return []benchDecode{{1, 4096, 0, 0}, {128, 4096, 0, 0}, {1, 65536, 0, 0}, {128, 65536, 2885, 8600}}
-}
-
-// decode measures generation: one token of each sequence a step, the cache of keys and values as if it had been filled.
-func (b *bench) decode() ([]check.Measurement, error) {
-	var list []check.Measurement
-	for _, k := range benchDecodes() {
-		m := check.Measurement{Name: fmt.Sprintf("decode, batch %d, context %d", k.batch, k.context), Shape: "2B", Type: device.BF16.String()}
-		if !strings.Contains(m.Name, b.filter) {
-			continue
-		}
-		if k.goal > 0 {
-			m.Peer, m.PeerMS, m.Goal = "paper", 1e3*float64(k.batch)/k.peer, 1e3*float64(k.batch)/k.goal
-		}
-		if err := b.generation(k, decodeEngine, &m); err != nil {
-			m.Error = err.Error()
-		}
-		list = append(list, m)
-		if err := b.again(m.Error); err != nil {
-			return nil, err
-		}
-	}
-	return list, nil
-}
-
-// generation times the steps of one engine, after five that warm up.
-func (b *bench) generation(k benchDecode, engine func(*autograd.Machine, infer.Config) (*infer.Engine, layers.Weights, error), m *check.Measurement) error {
-	const warm, timed = 5, 20
-	b.device.ResetPeak()
-	e, w, err := engine(b.machine(), infer.Config{Rows: k.batch, Capacity: k.context + warm + timed, Chunk: 1024})
-	if err != nil {
-		return err
-	}
-	rows, ids := make([]int, k.batch), make([]int32, k.batch)
-	for i := range rows {
-		rows[i], ids[i] = i, int32(i+1)
-		if err := e.Assume(i, k.context); err != nil {
-			return err
-		}
-	}
-	var ms []float64
-	for i := range warm + timed {
-		if err := b.context.Err(); err != nil {
-			return err
-		}
-		start := time.Now()
-		if _, err := e.Step(rows, ids); err != nil {
-			return err
-		}
-		if i >= warm {
-			ms = append(ms, float64(time.Since(start))/float64(time.Millisecond))
-		}
-	}
-	for _, v := range w { // every weight and all state is read once
-		m.Bytes += float64(v.Dev.Bytes())
-		m.FLOPs += 2 * float64(k.batch) * float64(v.Dev.Len)
-	}
-	m.Bytes += float64(e.StateBytes())
-	m.Memory = b.device.Usage().Peak
-	m.Set(ms, b.ceilings)
-	err = e.Close()
-	w.Release(b.machine(), nil)
-	return err
-}

@@ -46,19 +46,39 @@ func TestBenchRehearsed(t *testing.T) {
 		}
 	}
 	for _, k := range benchDecodes() {
-		e, _, err := decodeEngine(m, infer.Config{Rows: k.batch, Capacity: k.context + 64, Chunk: 2048})
+		d.ResetPeak()
+		before := d.Usage().Live // what training left
+		e, w, err := decodeEngine(m, k.config())
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows, ids := make([]int, k.batch), make([]int32, k.batch)
-		for i := range rows {
-			rows[i] = i
+		if k.prompt {
+			err = e.Skip(0, make([]int32, benchedChunk))
+		} else {
+			err = stepAll(e)
 		}
-		if _, err := e.Step(rows, ids); err != nil {
-			t.Fatal(err)
+		if err != nil {
+			t.Fatalf("%s: %v", k.name(), err)
+		}
+		if peak := d.Usage().Peak - before; peak > 40<<30 {
+			t.Errorf("%s takes %d MiB", k.name(), peak>>20)
 		}
 		if err := e.Close(); err != nil {
 			t.Error(err)
 		}
+		w.Release(m, nil)
 	}
+}
+
+// stepAll begins every row with a token and takes one step.
+func stepAll(e *infer.Engine) error {
+	rows := make([]int, e.Rows())
+	for i := range rows {
+		rows[i] = i
+		if _, err := e.First(i, []int32{1}); err != nil {
+			return err
+		}
+	}
+	_, err := e.Next(rows)
+	return err
 }

@@ -30,7 +30,7 @@ func benchCalls() []call {
 	}
 	for _, name := range []string{"kernels", "block", "step", "decode"} {
 		args := []string{"bench", name, "--filter", "nothing", "--json"}
-		if name == "step" {
+		if name == "step" || name == "decode" {
 			args = append(args, "--profile")
 		}
 		calls = append(calls, call{name: name, args: args, code: 1, err: why})
@@ -41,6 +41,7 @@ func benchCalls() []call {
 func TestBenchTable(t *testing.T) {
 	b := bench{ceilings: check.Ceilings{Square: 750, Wide: 700, Copy: 3}}
 	good := check.Measurement{Name: "rmsnorm", Shape: "N 1", Bytes: 3e9, Goal: 1.5, PeerMS: 3}
+	good.Tokens = 5
 	good.Set([]float64{4, 1, 2, 3, 2}, b.ceilings)
 	if good.Median != 2 || good.P10 != 1.4 || good.TBS != 1.5 || good.Floor != 1 || good.OfFloor != 0.5 {
 		t.Errorf("got %+v", good)
@@ -49,7 +50,7 @@ func TestBenchTable(t *testing.T) {
 	if err := b.table(&out, hardwareOf(nil, ""), []check.Measurement{good, {Name: "rope", Error: "out of\nmemory"}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"at 750 TFLOP/s", "rmsnorm  N 1    2 ", "1.50  50%", "rope            failed: out of memory"} {
+	for _, part := range []string{"at 750 TFLOP/s", "rmsnorm  N 1    2 ", "1.50  50%", "GB moved  tokens/s", "  3.00      2500", "rope            failed: out of memory"} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("no %q in:\n%s", part, &out)
 		}
@@ -108,6 +109,9 @@ func TestBenchRuns(t *testing.T) {
 	for name, run := range map[string]func(*check.Measurement) error{
 		"step":   func(m *check.Measurement) error { return b.step(step, m) },
 		"decode": func(m *check.Measurement) error { return b.generation(benchDecode{batch: 2, context: 16}, engine, m) },
+		"prompt": func(m *check.Measurement) error {
+			return b.generation(benchDecode{batch: 1, context: 9, prompt: true}, engine, m)
+		},
 	} {
 		var m check.Measurement
 		if err := run(&m); err != nil {
@@ -120,7 +124,7 @@ func TestBenchRuns(t *testing.T) {
 			t.Errorf("%s leaves %d bytes taken", name, live)
 		}
 	}
-	if got := notes.String(); !strings.Contains(got, "linear cross-entropy") || !strings.Contains(got, "adamw") {
+	if got := notes.String(); !strings.Contains(got, "linear cross-entropy") || !strings.Contains(got, "adamw") || !strings.Contains(got, "cached gated delta rule") {
 		t.Errorf("the profile of a step lacks operations:\n%s", got)
 	}
 	small := benchBlock{JetBlock: layers.JetBlock{Hidden: 32, Heads: 2, KeyDim: 16, ExpandV: 2, ConvSize: 4, Reduction: 8, NormEps: 1e-5, InitStd: 0.02}, batch: 2, tokens: 9, backward: true}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,7 @@ import (
 type doctorFlags struct {
 	device, filter string
 	json           bool
+	timeout        time.Duration
 }
 
 func newDoctor() *cobra.Command {
@@ -35,12 +37,18 @@ Each operation runs forward and backward at awkward sizes, on random inputs and 
 and, where there is one, on the GPU in float32 and bfloat16. What comes out is compared with a plain reference in float64;
 the worst relative error of an operation's results is what the table shows. The exit code is 1 if any case fails.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.OutOrStdout()) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.timeout <= 0 {
+				return fmt.Errorf("--timeout is %v, want more than 0", f.timeout)
+			}
+			return f.run(c.OutOrStdout())
+		},
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.device, "device", autograd.Auto, "check on `NAME`: cpu, cuda, or auto for the CPU and, where there is one, the GPU")
 	flags.StringVar(&f.filter, "filter", "", "only operations with `TEXT` in their name")
 	flags.BoolVar(&f.json, "json", false, "write JSON, with every case")
+	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "take a case on the GPU for hanging after `TIME`, compiling included")
 	return c
 }
 
@@ -124,14 +132,16 @@ func (f *doctorFlags) run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if d != nil {
-		defer func() { d.Close() }()
-	}
+	defer func() {
+		if d != nil {
+			d.Close()
+		}
+	}()
 	h := hardwareOf(d, why)
 	var found []finding
 	cores := cpu.New(0)
 	defer cores.Close()
-	for _, c := range conformance.Cases() {
+	for c := range conformance.Cases() {
 		if !strings.Contains(c.Op, f.filter) {
 			continue
 		}
@@ -142,8 +152,13 @@ func (f *doctorFlags) run(out io.Writer) error {
 			continue
 		}
 		for _, t := range c.Types() {
-			r := examine(check.Verdict{Op: c.Op, Size: c.Size, Machine: "gpu", Type: t}, func() check.Verdict { return c.OnDevice(d, t) })
-			if found = append(found, r); r.Error == "" || d.Err() == nil {
+			gpu, v := d, check.Verdict{Op: c.Op, Size: c.Size, Machine: "gpu", Type: t}
+			r, hangs := within(f.timeout, v, func() finding { return examine(v, func() check.Verdict { return c.OnDevice(gpu, t) }) })
+			if found = append(found, r); hangs { // and so would everything after it
+				d = nil
+				break
+			}
+			if r.Error == "" || d.Err() == nil {
 				continue
 			}
 			// A failed launch sticks to the device: the next case gets a new one.
@@ -157,6 +172,19 @@ func (f *doctorFlags) run(out io.Writer) error {
 		return fmt.Errorf("no operation has %q in its name", f.filter)
 	}
 	return f.report(out, h, found)
+}
+
+// within runs a case that may never end: a kernel that hangs cannot be stopped but by the end of the process.
+func within(limit time.Duration, v check.Verdict, run func() finding) (r finding, hangs bool) {
+	done := make(chan finding, 1)
+	go func() { done <- run() }()
+	select {
+	case r := <-done:
+		return r, false
+	case <-time.After(limit):
+		v.Err = fmt.Errorf("no result after %v: the kernel hangs; what comes after it was not tried", limit)
+		return findingOf(v), true
+	}
 }
 
 // examine runs a case; one that panics is as wrong as one that errs.

@@ -44,6 +44,7 @@ func newRoot(out, errs io.Writer) *cobra.Command {
 		newPlan(),
 		newReport(),
 		newRecipes(),
+		newSearch(),
 		newTokenize(),
 		newTrain(),
 		newVersion(),

@@ -84,6 +84,7 @@ func TestCommands(t *testing.T) {
 		"parity":   parityCalls(t),
 		"plan":     planCalls(t),
 		"recipes":  recipesCalls(t),
+		"search":   searchCalls(t),
 		"tokenize": tokenizeCalls(t),
 		"train":    trainCalls(t),
 	}

@@ -23,7 +23,7 @@ func planCalls(t *testing.T) []call {
 	with := func(more ...string) []string { return append([]string{"plan", dir}, more...) }
 	return []call{
 		{name: "forward", args: with(), parts: []string{
-			"step  op ", "embedding ", "gated delta rule ", "last tokens ", "(64, 12) model.layers.0.mlp.down_proj.weight(8, 12)", " in place", "GFLOP a run\n", "\nvalues in between: peak "}},
+			"step  op ", "embedding ", "gated delta rule ", "last tokens ", "gated mlp ", "model.layers.0.mlp.down_proj.weight(8, 12)", " in place", "GFLOP a run\n", "\nvalues in between: peak "}},
 		{name: "sizes", args: with("--batch", "3", "--tokens", "5"), parts: []string{"(15, 8)", "sequences(3, 4)", "(3, 256)"}},
 		{name: "backward", args: with("--backward"), parts: []string{"linear cross-entropy", "gated delta rule backward", "linear backward weight"}},
 		{name: "recompute", args: with("--backward", "--recompute"), parts: []string{"linear cross-entropy"}},

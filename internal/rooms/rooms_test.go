@@ -30,7 +30,7 @@ var rooms = map[string][]string{
 	"train":                   {"layers", "autograd", "kernels", "kernels/device", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
 	"infer":                   {"layers", "autograd", "kernels", "kernels/device", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
 	"evals":                   {"layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
-	"search":                  {"train", "evals", "layers", "autograd", "kernels", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
+	"search":                  {"train", "evals", "layers", "autograd", "kernels", "kernels/device", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
 	"recipes":                 {"train", "search", "infer", "evals", "layers", "autograd", "kernels", "kernels/device", "datasets", "checkpoints", "checkpoints/safetensors", "internal"},
 	"cmd":                     {"recipes", "train", "search", "infer", "evals", "layers", "autograd", "kernels", "kernels/device", "datasets", "checkpoints", "checkpoints/safetensors", "bf16", "internal"},
 	"internal":                {"bf16", "checkpoints", "checkpoints/safetensors"},

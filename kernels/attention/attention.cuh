@@ -52,9 +52,28 @@ GOJET_FN int oldest(int p) { return WINDOW ? max(0, p - WINDOW + 1) : 0; }
 // alone, and so do a sequence's last bits.
 constexpr int FEW = 8;
 
-// slot_of is the place of a decoded token in parts [slots, H, ranges, DP] and sums [slots, H, ranges], float32: results over
-// ranges of RANGE keys, counted from the sequence's beginning, and their log-sum-exps, base 2. The first range of a token is that
-// of its oldest key.
+#ifdef LEAF
+constexpr int FOLD = 8 * LEAF;  // positions whose leaves are folded before they meet others
+
+// Sum is a part of a softmax: the maximum of its scores, base 2, and the sum of the probabilities relative to it.
+struct Sum {
+  float high, sum;
+  GOJET_FN Sum() : high(-infinity()), sum(0) {}
+  // add takes another part in and returns the weights of products with values: of those so far, of the other's.
+  GOJET_FN float2 add(float other, float more) {
+    const float most = fmaxf(high, other);
+    const float2 share = make_float2(exp2_(high - most), exp2_(other - most));
+    high = most;
+    sum = fmaf(sum, share.x, more * share.y);
+    return share;
+  }
+  static GOJET_FN float2 fold(float2 x, float2 y, float2 share) { return make_float2(fmaf(x.x, share.x, y.x * share.y), fmaf(x.y, share.x, y.y * share.y)); }
+};
+#endif
+
+// slot_of is the place of a decoded token in parts, float32 [slots, H, ranges, DP], and sums, float32 [slots, H, ranges, 2]: of
+// each range of walk·LEAF keys, counted from the sequence's beginning, products with values and its Sum. The first range of a
+// token is that of its oldest key.
 GOJET_FN int slot_of(int n, int s, int t, int N, int S) { return N <= FEW * S ? n : FEW * s + t; }
 
 // Tiles of bfloat16 in shared memory: rows of DP features, padded with zeros.

@@ -30,13 +30,8 @@ func Benchmarks() []check.Benchmark {
 		cachedSize{small, 128, 1, 4095, tuning{}}.benchmark("attention decode"),
 		cachedSize{small, 1, 4096, 28672, tuning{}}.benchmark("attention prefill with a cache"),
 	}
-	free := whole
-	free.tuning.noTurns = true
-	row := free.forward()
-	row.Name += ", no turns"
-	rows = append(rows, row)
-	for _, t := range []tuning{{stages: 2}, {stages: 4}, {keys: 512}, {keys: 2048}, {keys: 4096}} {
-		row := cachedSize{small, 64, 1, 65535, t}.benchmark(fmt.Sprintf("attention decode %+v", t))
+	for _, t := range []tuning{{stages: 2}, {stages: 4}, {stages: 4, hint: 1}, {heads: 1}, {walk: 1}, {hint: 1}, {hint: 2}, {hint: 1, heads: 1}, {hint: 2, heads: 1}} {
+		row := cachedSize{small, 64, 1, 65535, t}.benchmark(fmt.Sprintf("attention decode trial %+v", t))
 		rows = append(rows, row)
 	}
 	return append(rows, backwardBenchmarks()...)
@@ -143,7 +138,7 @@ func (p cachedSize) benchmark(name string) check.Benchmark {
 			a := DeviceForwardArgs{Config: p.Config, tuning: p.tuning, Q: b.random(p.width(), n), K: b.random(p.stride(), n), V: b.random(p.stride(), n),
 				Seqs:   b.keep(check.Ints(d, sequenceBuffer(seqs))),
 				KCache: b.random(p.stride(), p.batch*keys), VCache: b.random(p.stride(), p.batch*keys), Cap: keys,
-				O: b.empty(device.BF16, n*p.width()), Scratch: b.bytes(2 * DeviceForwardScratch(p.Config, n, p.batch, keys, device.BF16))}
+				O: b.empty(device.BF16, n*p.width()), Scratch: b.bytes(forwardScratch(p.Config, n, p.batch, keys, device.BF16, p.tuning))}
 			return func(q *device.Queue) { DeviceForward(q, &a) }, b.free
 		},
 	}

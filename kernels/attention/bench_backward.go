@@ -16,9 +16,17 @@ func backwardBenchmarks() []check.Benchmark {
 	both := backwardBenchmark("causal attention, forward + backward", c, 4, 4096, true, DeviceBackwardArgs{})
 	both.Peer, both.PeerMS, both.Goal = "cuDNN", 1.75, 1.75
 	rows := []check.Benchmark{both}
-	for _, like := range []DeviceBackwardArgs{{}, {variant: 1}, {variant: 2}, {split: 2}, {portable: true}} {
-		name := fmt.Sprintf("causal attention, backward, variant %d, split %d, portable %t", like.variant, like.split, like.portable)
-		rows = append(rows, backwardBenchmark(name, c, 4, 4096, false, like))
+	for _, variant := range []int{1, 3} {
+		for _, b := range []int{4, 2, 1} {
+			for _, split := range []int{2, 3, 6} {
+				like := DeviceBackwardArgs{variant: variant, split: split}
+				rows = append(rows, backwardBenchmark(fmt.Sprintf("attention backward trial, variant %d, split %d", variant, split), c, b, 4096, false, like))
+			}
+		}
+	}
+	for _, split := range []int{1, 2, 3} {
+		like := DeviceBackwardArgs{split: split}
+		rows = append(rows, backwardBenchmark(fmt.Sprintf("attention backward trial, split %d", split), windowed, 2, 4096, false, like))
 	}
 	return append(rows,
 		backwardBenchmark("causal attention, backward", c, 2, 4096, false, DeviceBackwardArgs{}),

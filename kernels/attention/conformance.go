@@ -39,9 +39,10 @@ func forwardCases() []check.Case {
 		forwardCase(Config{Heads: 2, KVHeads: 1, Dim: 256}, 97, true, 0, 30, 97),
 		forwardCase(Config{Heads: 140, KVHeads: 1, Dim: 8}, 5, true, whole(5)...),
 	)
-	for _, c := range []Config{{Heads: 12, KVHeads: 2, Dim: 128}, {Heads: 8, KVHeads: 8, Dim: 64, Window: 500}} {
-		large := forwardCase(c, 3000, false, 5, 1300, 1300, 1429, 2999)
-		large.Large = true
+	// More tiles than a device has processors.
+	for _, c := range []Config{{Heads: 12, KVHeads: 2, Dim: 128}, {Heads: 12, KVHeads: 12, Dim: 64, Window: 300}} {
+		large := forwardCase(c, 1500, false, 5, 600, 600, 729, 1499)
+		large.Large, large.Only = true, []device.Type{device.BF16}
 		cases = append(cases, large)
 	}
 	return cases
@@ -99,8 +100,11 @@ func cachedCases() []check.Case {
 		return cu
 	}
 	slots := []int32{3, 0, 1, 4, 2}
-	large := cachedCase(Config{Heads: 12, KVHeads: 2, Dim: 128}, 5000, packed.Sequences{Cu: of(1, 0, 1, 1, 300), Pos: []int32{4999, 7, 1023, 1024, 2000}, Slot: slots})
-	large.Large = true
+	// More ranges and more tiles than a device has processors.
+	large := cachedCase(Config{Heads: 12, KVHeads: 2, Dim: 128}, 6000, packed.Sequences{Cu: of(1, 0, 1, 1, 60), Pos: []int32{5999, 7, 4095, 4096, 2000}, Slot: slots})
+	larger := cachedCase(Config{Heads: 24, KVHeads: 2, Dim: 64}, 1000, packed.Sequences{Cu: of(1, 300, 0, 450), Pos: []int32{999, 200, 7, 50}, Slot: slots})
+	large.Large, large.Only = true, []device.Type{device.BF16}
+	larger.Large, larger.Only = large.Large, large.Only
 	return []check.Case{
 		cachedCase(Config{Heads: 6, KVHeads: 2, Dim: 128}, 1200, packed.Sequences{Cu: of(1, 1, 0, 1, 1), Pos: []int32{1100, 0, 17, 1023, 31}, Slot: slots}),
 		cachedCase(Config{Heads: 2, KVHeads: 1, Dim: 64}, 300, packed.Sequences{Cu: of(1, 90, 0, 9, 8), Pos: []int32{200, 70, 17, 0, 290}, Slot: slots}),
@@ -109,7 +113,8 @@ func cachedCases() []check.Case {
 		cachedCase(Config{Heads: 36, KVHeads: 2, Dim: 40}, 50, packed.Sequences{Cu: of(1, 1, 2, 0, 10), Pos: []int32{48, 0, 47, 3, 20}, Slot: slots}),
 		cachedCase(Config{Heads: 2, KVHeads: 1, Dim: 5, Window: 1}, 1, packed.Sequences{Cu: of(1, 10, 0, 2), Pos: []int32{48, 0, 0, 3}, Slot: slots}),
 		cachedCase(Config{Heads: 2, KVHeads: 1, Dim: 256}, 80, packed.Sequences{Cu: of(1, 20), Pos: []int32{79, 30}, Slot: slots[1:]}),
-		large,
+		cachedCase(Config{Heads: 2, KVHeads: 1, Dim: 128}, 500, packed.Sequences{Cu: of(140, 9, 0, 129), Pos: []int32{0, 300, 2, 256}, Slot: slots}),
+		large, larger,
 	}
 }
 

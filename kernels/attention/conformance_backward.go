@@ -28,7 +28,7 @@ func backwardCases() []check.Case {
 		backwardCase(Config{Heads: 4, KVHeads: 2, Dim: 64}, 210, one, awkward...),
 	}
 	for _, split := range []DeviceBackwardArgs{fused, one} {
-		large := backwardCase(wide, 3000, split, 5, 1300, 1300, 1429, 2999)
+		large := backwardCase(wide, 1500, split, 5, 600, 600, 729, 1499)
 		large.Large = true
 		cases = append(cases, large)
 	}

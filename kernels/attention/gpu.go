@@ -25,10 +25,12 @@ var finishText string
 // Shapes of the kernels' work, constants of their text.
 const (
 	plainRows   = 32
-	fewTokens   = 8    // FEW: sequences of so few new tokens are decoded
-	rangeKeys   = 1024 // RANGE: keys of a block of decoding
-	mostDim     = 256  // features of a head in bfloat16
+	fewTokens   = 8   // FEW: sequences of so few new tokens are decoded
+	leafKeys    = 512 // LEAF
+	foldLeaves  = 8   // leaves of FOLD keys
+	mostDim     = 256 // features of a head in bfloat16
 	decodeWarps = 4
+	manyBlocks  = 256 // that keep a device busy: twice its processors, nearly
 )
 
 // DeviceForwardArgs are the buffers of one forward call on a device; see ForwardArgs for the cache. All but Seqs and LSE are of
@@ -53,16 +55,10 @@ type DeviceForwardArgs struct {
 
 // tuning are choices under measurement; zero is the default.
 type tuning struct {
-	noTurns bool // attention_wgmma: warpgroups do not take turns
-	stages  int  // attention_decode: groups of keys under way
-	keys    int  // attention_decode: keys of a range
-}
-
-func (t tuning) rangeKeys() int {
-	if t.keys == 0 {
-		return rangeKeys
-	}
-	return t.keys
+	stages int // attention_decode: groups of keys under way
+	heads  int // attention_decode: key heads of a block
+	walk   int // attention_decode: leaves of a block
+	hint   int // attention_decode: 1 fetches 256 bytes into L2, 2 evicts first
 }
 
 func (a *DeviceForwardArgs) tokens() int    { return a.Q.Len / a.width() }
@@ -114,25 +110,59 @@ func deviceTypes(c Config, t device.Type, seqs device.Tensor, all ...device.Tens
 	return nil
 }
 
-// ranges returns how many ranges of `each` keys the decoding of a token can touch.
-func (c Config) ranges(capacity, each int) int {
-	if c.Window > 0 && capacity >= c.Window-1 {
-		return (c.Window+each-1)/each + 1
+// decoding is how attention_decode.cu divides its work.
+type decoding struct {
+	heads  int // key heads of a block
+	blocks int // that share the keys of a sequence
+	walk   int // leaves of a block, 1 or foldLeaves
+	ranges int // of walk leaves, the most that a token can touch
+}
+
+// decoding plans for s sequences. Blocks that walk over many leaves leave less behind to be folded, but s of them alone must keep
+// the device busy: the sequences may be much shorter than the cache.
+func (c Config) decoding(s, capacity int, t tuning) decoding {
+	d := decoding{heads: 1, walk: 1}
+	if c.KVHeads%2 == 0 && c.group() <= 8 && c.Dim <= 128 {
+		d.heads = 2
 	}
-	return (capacity + each - 1) / each
+	if t.heads > 0 {
+		d.heads = t.heads
+	}
+	d.blocks = c.KVHeads / d.heads * ((c.group() + 15) / 16)
+	keys := capacity
+	if c.Window > 0 {
+		keys = min(keys, c.Window)
+	}
+	if blocks := s * d.blocks; blocks >= manyBlocks/4 && blocks*keys >= manyBlocks*foldLeaves*leafKeys {
+		d.walk = foldLeaves
+	}
+	if t.walk > 0 {
+		d.walk = t.walk
+	}
+	each := d.walk * leafKeys
+	d.ranges = (capacity + each - 1) / each
+	if c.Window > 0 && capacity >= c.Window-1 {
+		d.ranges = (c.Window+each-1)/each + 1
+	}
+	return d
 }
 
 // DeviceForwardScratch returns the bytes of scratch memory that DeviceForward needs for n tokens in s sequences, with a cache of
 // capacity positions a row, or 0 for none.
 func DeviceForwardScratch(c Config, n, s, capacity int, t device.Type) int64 {
+	return forwardScratch(c, n, s, capacity, t, tuning{})
+}
+
+func forwardScratch(c Config, n, s, capacity int, t device.Type, with tuning) int64 {
 	if t != device.BF16 {
 		return 0
 	}
+	counter := device.Aligned(4)
 	if capacity == 0 {
-		return device.Aligned(4) // a counter
+		return counter
 	}
-	rows := int64(min(n, fewTokens*s)) * int64(c.Heads) * int64(c.ranges(capacity, rangeKeys))
-	return device.Aligned(rows*int64(c.padded())*4) + device.Aligned(rows*4)
+	rows := int64(min(n, fewTokens*s)) * int64(c.Heads) * int64(c.decoding(s, capacity, with).ranges)
+	return counter + device.Aligned(rows*int64(c.padded())*4) + device.Aligned(2*rows*4)
 }
 
 // padded is the features of a head in shared memory.
@@ -178,16 +208,24 @@ func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
 		bytes := ((plainRows+32)*(a.Dim|1) + plainRows*33) * 4
 		a.rows(q, "attention_plain", plainText, plainRows, bytes)
 		if a.cached() {
-			a.finish(q, device.Tensor{}, device.Tensor{})
+			a.finish(q, decoding{}, device.Tensor{}, device.Tensor{})
 		}
 	case a.cached():
-		if n > fewTokens {
+		how := a.decoding(a.sequences(), a.Cap, a.tuning)
+		counter, parts, sums := a.divide(how)
+		a.decode(q, how, counter, parts, sums)
+		switch {
+		case n <= fewTokens:
+		case a.hopper(q):
+			a.wgmma(q, counter)
+		default:
 			a.mma(q)
 		}
-		parts, sums := a.decode(q)
-		a.finish(q, parts, sums)
+		a.finish(q, how, parts, sums)
 	case a.hopper(q):
-		a.wgmma(q)
+		counter, _ := a.Scratch.Carve(device.Int32, 1)
+		q.Zero(counter)
+		a.wgmma(q, counter)
 	default:
 		a.mma(q)
 	}
@@ -210,36 +248,42 @@ func (a *DeviceForwardArgs) rows(q *device.Queue, file, text string, rows, share
 		a.O, a.LSE, a.Q, a.K, a.V, a.KCache, a.VCache, a.Cap, a.Seqs, s, n, a.scale())
 }
 
-// decode runs the kernel for sequences of few tokens and returns its results.
-func (a *DeviceForwardArgs) decode(q *device.Queue) (parts, sums device.Tensor) {
-	n, s, ranges := a.tokens(), a.sequences(), a.ranges(a.Cap, a.tuning.rangeKeys())
-	rows := min(n, fewTokens*s) * a.Heads * ranges
-	parts, rest := a.Scratch.Carve(device.Float32, rows*a.padded())
-	sums, _ = rest.Carve(device.Float32, rows)
+// divide divides the scratch memory of a call with a cache: the counter of attention_wgmma.cu, what decode leaves.
+func (a *DeviceForwardArgs) divide(how decoding) (counter, parts, sums device.Tensor) {
+	rows := min(a.tokens(), fewTokens*a.sequences()) * a.Heads * how.ranges
+	counter, rest := a.Scratch.Carve(device.Int32, 1)
+	parts, rest = rest.Carve(device.Float32, rows*a.padded())
+	sums, _ = rest.Carve(device.Float32, 2*rows)
+	return counter, parts, sums
+}
+
+// decode runs the kernel for sequences of few tokens, and clears the counter.
+func (a *DeviceForwardArgs) decode(q *device.Queue, how decoding, counter, parts, sums device.Tensor) {
+	n, s := a.tokens(), a.sequences()
+	shared := func(stages int) int {
+		return decodeWarps * (stages*2*16*a.pitch() + min(a.group(), 16)*(a.padded()+8)*4)
+	}
 	stages := 3
-	if a.padded() > 192 {
+	if shared(stages) > 110<<10 { // two blocks share a processor
 		stages = 2
 	}
 	if a.tuning.stages > 0 {
 		stages = a.tuning.stages
 	}
-	k := a.kernel(q, a.Q.Type, true, "attention_decode", decodeText,
-		device.Define{Name: "RANGE", Value: a.tuning.rangeKeys()}, device.Define{Name: "STAGES", Value: stages})
-	shared := max(stages*decodeWarps*2*16*a.pitch(), decodeWarps*16*(a.padded()+2)*4)
-	blocks := ranges * a.KVHeads * ((a.group() + 15) / 16)
-	q.Launch(k, device.Grid{X: blocks, Y: s, Threads: 32 * decodeWarps, Shared: shared},
-		parts, sums, a.Q, a.K, a.V, a.KCache, a.VCache, a.Cap, a.Seqs, s, n, ranges, a.scale())
-	return parts, sums
+	k := a.kernel(q, a.Q.Type, true, "attention_decode", decodeText, device.Define{Name: "LEAF", Value: leafKeys},
+		device.Define{Name: "KEYHEADS", Value: how.heads}, device.Define{Name: "STAGES", Value: stages}, device.Define{Name: "HINT", Value: a.tuning.hint})
+	q.Launch(k, device.Grid{X: how.ranges * how.blocks, Y: s, Threads: 32 * decodeWarps, Shared: shared(stages)},
+		parts, sums, a.Q, a.K, a.V, a.KCache, a.VCache, a.Cap, a.Seqs, s, n, how.ranges, how.walk, a.scale(), counter)
 }
 
-// finish writes the cache and merges what decode left.
-func (a *DeviceForwardArgs) finish(q *device.Queue, parts, sums device.Tensor) {
-	k := a.kernel(q, a.Q.Type, true, "attention_finish", finishText, device.Define{Name: "RANGE", Value: a.tuning.rangeKeys()})
-	y := 1
-	if !parts.None() {
-		y = (a.Heads + 3) / 4
-	}
+// finish writes the cache and folds what decode left.
+func (a *DeviceForwardArgs) finish(q *device.Queue, how decoding, parts, sums device.Tensor) {
+	k := a.kernel(q, a.Q.Type, true, "attention_finish", finishText, device.Define{Name: "LEAF", Value: leafKeys})
 	n, s := a.tokens(), a.sequences()
-	q.Launch(k, device.Grid{X: n, Y: y, Threads: 128},
-		a.O, a.LSE, a.KCache, a.VCache, a.Cap, a.K, a.V, parts, sums, a.Seqs, s, n, a.ranges(a.Cap, a.tuning.rangeKeys()))
+	blocks := n
+	if !parts.None() {
+		blocks += min(n, fewTokens*s) * a.Heads
+	}
+	q.Launch(k, device.Grid{X: blocks, Threads: 128},
+		a.O, a.LSE, a.KCache, a.VCache, a.Cap, a.K, a.V, parts, sums, a.Seqs, s, n, how.ranges, how.walk)
 }

@@ -21,7 +21,7 @@ type fused struct {
 
 const (
 	fusedKeys   = 128
-	fusedBlocks = 256 // the fewest that keep a device busy: twice its processors, nearly
+	fusedBlocks = 512 // the fewest wanted: the longest has the work of half a processor, nearly
 )
 
 // fusible reports whether the fused kernel has this shape.

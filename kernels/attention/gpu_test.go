@@ -15,7 +15,8 @@ func TestConformance(t *testing.T) {
 	check.Battery(t, append(forwardCases(), cachedCases()...))
 }
 
-// A sequence's result has the same bits whatever else is in the batch.
+// A sequence's result has the same bits whatever else is in the batch, and however many keys a block of decoding walks over;
+// and it does not depend on what lies in the cache beyond the sequence.
 func TestDeviceAlone(t *testing.T) {
 	d, err := device.Open(0)
 	if errors.Is(err, device.ErrNone) {
@@ -24,7 +25,7 @@ func TestDeviceAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	const capacity, rows = 1100, 3
+	const capacity, rows = 4700, 3
 	c := Config{Heads: 2, KVHeads: 1, Dim: 64}
 	r := check.Rand(3)
 	upload := func(n int) device.Tensor {
@@ -36,12 +37,20 @@ func TestDeviceAlone(t *testing.T) {
 		device.Upload(d, x, h)
 		return x
 	}
-	kc, vc := upload(rows*capacity*c.stride()), upload(rows*capacity*c.stride())
-	lengths, positions := []int{1, 30, 3}, []int32{1050, 20, 700}
+	lengths, positions := []int{1, 30, 3}, []int32{4650, 20, 700}
+	cache := func() device.Tensor {
+		x := upload(rows * capacity * c.stride())
+		for s, p := range positions {
+			d.Poison(x.Slice((s*capacity+int(p))*c.stride(), (capacity-int(p))*c.stride()))
+		}
+		return x
+	}
+	kc, vc := cache(), cache()
 	n := 34
 	q, k, v := upload(n*c.width()), upload(n*c.stride()), upload(n*c.stride())
 	// run gives the result of sequences first to end.
-	run := func(first, end int) []bf16.BF16 {
+	run := func(first, end, walk int) []bf16.BF16 {
+		how := tuning{walk: walk}
 		lo, seqs := 0, packed.Sequences{Cu: []int32{0}}
 		for s, m := range lengths {
 			if s < first {
@@ -52,18 +61,27 @@ func TestDeviceAlone(t *testing.T) {
 			}
 		}
 		m := int(seqs.Cu[len(seqs.Cu)-1])
-		o, scratch := d.New(device.BF16, m*c.width()), d.New(device.Float32, int(DeviceForwardScratch(c, m, seqs.Len(), capacity, device.BF16)/4))
+		o, scratch := d.New(device.BF16, m*c.width()), d.New(device.Float32, int(forwardScratch(c, m, seqs.Len(), capacity, device.BF16, how)/4))
 		d.Poison(o)
 		d.Poison(scratch)
 		DeviceForward(d, &DeviceForwardArgs{Config: c, Seqs: check.Ints(d, sequenceBuffer(seqs)), Q: q.Slice(lo*c.width(), m*c.width()),
-			K: k.Slice(lo*c.stride(), m*c.stride()), V: v.Slice(lo*c.stride(), m*c.stride()), KCache: kc, VCache: vc, Cap: capacity, O: o, Scratch: scratch})
+			K: k.Slice(lo*c.stride(), m*c.stride()), V: v.Slice(lo*c.stride(), m*c.stride()), KCache: kc, VCache: vc, Cap: capacity, O: o, Scratch: scratch, tuning: how})
 		h := make([]bf16.BF16, o.Len)
 		if err := device.Download(d, h, o); err != nil {
 			t.Fatal(err)
 		}
 		return h
 	}
-	if together, alone := run(0, 3), slices.Concat(run(0, 1), run(1, 2), run(2, 3)); !slices.Equal(together, alone) {
+	together := run(0, 3, 1)
+	for _, x := range together {
+		if y := x.Float32(); y != y {
+			t.Fatal("a result is not a number")
+		}
+	}
+	if alone := slices.Concat(run(0, 1, 1), run(1, 2, 1), run(2, 3, 1)); !slices.Equal(together, alone) {
 		t.Error("a sequence's result depends on the others in the batch")
+	}
+	if !slices.Equal(together, run(0, 3, foldLeaves)) {
+		t.Error("a sequence's result depends on the keys of a block")
 	}
 }

@@ -18,24 +18,27 @@ const (
 
 // hopper says whether attention_wgmma.cu can run.
 func (a *DeviceForwardArgs) hopper(q *device.Queue) bool {
-	return !a.portable && q.Info().Major == 9 && a.Q.Type == device.BF16 && !a.cached() && (a.Dim == 64 || a.Dim == 128)
+	return !a.portable && q.Info().Major == 9 && a.Q.Type == device.BF16 && (a.Window == 0 || !a.cached()) && (a.Dim == 64 || a.Dim == 128)
 }
 
-// wgmma runs attention_wgmma.cu, whose blocks share a counter of tiles in the scratch memory.
-func (a *DeviceForwardArgs) wgmma(q *device.Queue) {
+// wgmma runs attention_wgmma.cu, whose blocks share a counter of tiles, which is zero before.
+func (a *DeviceForwardArgs) wgmma(q *device.Queue, counter device.Tensor) {
 	const rows = 64 * wgmmaGroups
 	n, s := a.tokens(), a.sequences()
-	counter, _ := a.Scratch.Carve(device.Int32, 1)
-	q.Zero(counter)
-	k := a.kernel(q, a.Q.Type, false, "attention_wgmma", wgmmaText, device.Define{Name: "ROWS", Value: rows},
-		device.Define{Name: "GROUPS", Value: wgmmaGroups}, device.Define{Name: "KEYS", Value: wgmmaKeys}, device.Define{Name: "TURNS", Value: !a.tuning.noTurns})
+	k := a.kernel(q, a.Q.Type, a.cached(), "attention_wgmma", wgmmaText, device.Define{Name: "ROWS", Value: rows},
+		device.Define{Name: "GROUPS", Value: wgmmaGroups}, device.Define{Name: "KEYS", Value: wgmmaKeys})
 	describe := func(t device.Tensor, width, box int) device.Descriptor {
-		return q.Describe(device.TensorMap{T: t, Rows: n, Cols: width, BoxRows: box, BoxCols: 64, Swizzle: 128})
+		return q.Describe(device.TensorMap{T: t, Rows: t.Len / width, Cols: width, BoxRows: box, BoxCols: 64, Swizzle: 128})
+	}
+	keys, values := describe(a.K, a.stride(), wgmmaKeys), describe(a.V, a.stride(), wgmmaKeys)
+	oldKeys, oldValues := keys, values
+	if a.cached() {
+		oldKeys, oldValues = describe(a.KCache, a.stride(), wgmmaKeys), describe(a.VCache, a.stride(), wgmmaKeys)
 	}
 	q.Launch(k, device.Grid{
 		X:       min(q.Info().Processors, (n/rows+s)*a.Heads),
 		Threads: 128 * (wgmmaGroups + 1),
 		Shared:  2*rows*a.Dim*2 + 2*wgmmaPhases*wgmmaKeys*a.Dim*2 + 256 + 512*wgmmaGroups,
-	}, a.O, a.LSE, describe(a.Q, a.width(), rows), describe(a.K, a.stride(), wgmmaKeys), describe(a.V, a.stride(), wgmmaKeys),
+	}, a.O, a.LSE, describe(a.Q, a.width(), rows), keys, values, oldKeys, oldValues, a.Cap,
 		a.Seqs, s, n, a.scale(), counter)
 }

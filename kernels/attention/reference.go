@@ -11,7 +11,7 @@ func ReferenceForward[T kernels.Float](a *ForwardArgs[T]) {
 	must(a.check())
 	clear(a.O)
 	clear(a.LSE)
-	scores := []float64{}
+	scores, o := []float64{}, make([]float64, a.Dim)
 	for s := range a.Seqs.Len() {
 		lo, hi := a.Seqs.Span(s)
 		for i := lo; i < hi; i++ {
@@ -31,15 +31,14 @@ func ReferenceForward[T kernels.Float](a *ForwardArgs[T]) {
 					scores[j] = math.Exp(x - top)
 					sum += scores[j]
 				}
-				o := a.O[(i*a.Heads+h)*a.Dim:][:a.Dim]
-				for d := range o {
-					var x float64
-					for j, e := range scores {
-						_, v := a.keyValue(s, first+j, h/a.group())
-						x += e * float64(v[d])
+				clear(o)
+				for j, e := range scores {
+					_, v := a.keyValue(s, first+j, h/a.group())
+					for d, x := range v {
+						o[d] += e / sum * float64(x)
 					}
-					o[d] = T(x / sum)
 				}
+				narrow(a.O[(i*a.Heads+h)*a.Dim:][:a.Dim], o)
 				if a.LSE != nil {
 					a.LSE[i*a.Heads+h] = T(top + math.Log(sum))
 				}

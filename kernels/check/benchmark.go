@@ -46,6 +46,9 @@ type Measurement struct {
 	Goal    float64 `json:"goal_ms,omitempty"`
 	Memory  int64   `json:"memory"` // bytes of tensors at the most
 	Error   string  `json:"error,omitempty"`
+	// Tokens are what one repetition of generating text gives or takes.
+	Tokens          float64 `json:"tokens,omitempty"`
+	TokensPerSecond float64 `json:"tokens_per_second,omitempty"`
 }
 
 // Ceilings are the fastest that the device was seen to do the two things that bound a kernel.
@@ -118,7 +121,7 @@ func (b *Benchmark) Measure(d *device.Device, c Ceilings) Measurement {
 // Set fills in what follows from the milliseconds of the repetitions.
 func (m *Measurement) Set(ms []float64, c Ceilings) {
 	m.P10, m.Median, m.P90 = quantiles(ms)
-	m.TFLOPS, m.TBS = m.FLOPs/(m.Median*1e9), m.Bytes/(m.Median*1e9)
+	m.TFLOPS, m.TBS, m.TokensPerSecond = m.FLOPs/(m.Median*1e9), m.Bytes/(m.Median*1e9), m.Tokens/(m.Median*1e-3)
 	if m.Floor = c.Floor(m.FLOPs, m.Bytes); m.Floor > 0 {
 		m.OfFloor = m.Floor / m.Median
 	}

@@ -40,6 +40,7 @@ func Battery(t TB, cases []Case) {
 			continue
 		}
 		for _, kind := range c.Types() {
+			t.Logf("%s (%s) in %s", c.Op, c.Size, kind) // before it runs: a kernel may never end
 			v := c.OnDevice(d, kind)
 			report(t, v)
 			if err := d.Err(); err != nil {

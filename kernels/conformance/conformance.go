@@ -3,6 +3,8 @@
 package conformance
 
 import (
+	"iter"
+
 	"github.com/gojet/gojet/kernels/adamw"
 	"github.com/gojet/gojet/kernels/attention"
 	"github.com/gojet/gojet/kernels/check"
@@ -10,7 +12,10 @@ import (
 	"github.com/gojet/gojet/kernels/decay"
 	"github.com/gojet/gojet/kernels/embedding"
 	"github.com/gojet/gojet/kernels/gateddelta"
+	"github.com/gojet/gojet/kernels/gatedlinear"
 	"github.com/gojet/gojet/kernels/gradnorm"
+	"github.com/gojet/gojet/kernels/groupnorm"
+	"github.com/gojet/gojet/kernels/heads"
 	"github.com/gojet/gojet/kernels/l2norm"
 	"github.com/gojet/gojet/kernels/linear"
 	"github.com/gojet/gojet/kernels/linearloss"
@@ -24,16 +29,33 @@ import (
 	"github.com/gojet/gojet/kernels/swiglu"
 )
 
-// Cases returns the battery of every operation.
-func Cases() []check.Case { return joined(batteries()) }
+// Cases goes over the battery of every operation. Operands are large: those of one operation exist at a time.
+func Cases() iter.Seq[check.Case] {
+	return func(yield func(check.Case) bool) {
+		for _, battery := range batteries() {
+			for _, c := range battery() {
+				if !yield(c) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // Benchmarks returns the rows of every operation.
-func Benchmarks() []check.Benchmark { return joined(benchmarks()) }
+func Benchmarks() []check.Benchmark {
+	var all []check.Benchmark
+	for _, rows := range benchmarks() {
+		all = append(all, rows()...)
+	}
+	return all
+}
 
 func batteries() []func() []check.Case {
 	return []func() []check.Case{
 		adamw.Conformance, attention.Conformance, conv.Conformance, decay.Conformance, embedding.Conformance,
-		gateddelta.Conformance, gradnorm.Conformance, l2norm.Conformance, linear.Conformance, linearloss.Conformance,
+		gateddelta.Conformance, gatedlinear.Conformance, gradnorm.Conformance, groupnorm.Conformance, heads.Conformance,
+		l2norm.Conformance, linear.Conformance, linearloss.Conformance,
 		normal.Conformance, pointwise.Conformance, rmsnorm.Conformance, rope.Conformance, rows.Conformance,
 		sampling.Conformance, sums.Conformance, swiglu.Conformance,
 	}
@@ -41,16 +63,8 @@ func batteries() []func() []check.Case {
 
 func benchmarks() []func() []check.Benchmark {
 	return []func() []check.Benchmark{
-		adamw.Benchmarks, attention.Benchmarks, conv.Benchmarks, embedding.Benchmarks, gateddelta.Benchmarks,
-		gradnorm.Benchmarks, linearloss.Benchmarks, rmsnorm.Benchmarks, rope.Benchmarks, sampling.Benchmarks,
+		adamw.Benchmarks, attention.Benchmarks, conv.Benchmarks, embedding.Benchmarks, gateddelta.Benchmarks, gatedlinear.Benchmarks,
+		gradnorm.Benchmarks, linear.Benchmarks, linearloss.Benchmarks, rmsnorm.Benchmarks, rope.Benchmarks, sampling.Benchmarks,
 		swiglu.Benchmarks,
 	}
-}
-
-func joined[E any](lists []func() []E) []E {
-	var all []E
-	for _, list := range lists {
-		all = append(all, list()...)
-	}
-	return all
 }

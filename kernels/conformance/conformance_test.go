@@ -57,9 +57,6 @@ func TestComplete(t *testing.T) {
 	if found != len(listed) {
 		t.Errorf("%d functions found, %d listed", found, len(listed))
 	}
-	if len(Cases()) == 0 {
-		t.Error("no cases")
-	}
 }
 
 // TestBenchmarksRehearsed: with a compiler for GPUs and none to run on, the kernels of every row compile, and their launches keep

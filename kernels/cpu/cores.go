@@ -27,8 +27,9 @@ type Cores struct {
 type Worker struct {
 	id      int
 	scratch []float32
-	used    int // values handed out and not released, also beyond the end of scratch
-	peak    int // the most that used has been
+	spill   []float32 // what is left of a block for this part's values beyond the end of scratch
+	used    int       // values handed out and not released, also beyond the end of scratch
+	peak    int       // the most that used has been
 }
 
 type task interface{ run(w *Worker, lo, hi int) }
@@ -185,10 +186,18 @@ func (w *Worker) Floats(n int) []float32 {
 	if w.used > len(w.scratch) {
 		// What was handed out before may still be in use by this part, so the block cannot grow now; the
 		// next part finds one that holds everything.
-		return make([]float32, n)
+		if n > len(w.spill) {
+			w.spill = make([]float32, max(n, spillBlock))
+		}
+		s := w.spill[:n:n]
+		w.spill = w.spill[n:]
+		return s
 	}
 	return w.scratch[at:w.used:w.used]
 }
+
+// spillBlock is how many values a part gets at a time while its worker's scratch is too small.
+const spillBlock = 1 << 16
 
 // Mark and Release bracket scratch that a serial kernel inside a part needs for a while.
 func (w *Worker) Mark() int { return w.used }
@@ -200,5 +209,5 @@ func (w *Worker) reset() {
 	if w.peak > len(w.scratch) {
 		w.scratch = make([]float32, w.peak)
 	}
-	w.used = 0
+	w.used, w.spill = 0, nil
 }

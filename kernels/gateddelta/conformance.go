@@ -37,6 +37,7 @@ func conformanceShapes() []shape {
 		{name: "T 130, strong decay", f: some, lengths: []int{130}, decay: 50},
 		{name: "T 130, mixed decay", f: some, lengths: []int{130}, decay: -20},
 		{name: "T 130, no decay", f: some, lengths: []int{130}},
+		{name: "T 700", f: some, lengths: []int{700}, decay: 0.1},
 		{name: "T 70, 1, raw keys, odd", f: Config{Heads: 3, KeyDim: 5, ValueDim: 7, Scale: 0.7}, lengths: []int{70, 1}, decay: 0.2},
 		{name: "T 70", f: norm(1, 96, 256), lengths: []int{70}, decay: 0.1},
 		{name: "decode", f: norm(1, 96, 256), lengths: []int{1, 1, 0, 2}, gap: 2, decay: 0.5},

@@ -35,8 +35,10 @@ func backwardShapes() []shape {
 		{name: "T 70", f: norm(1, 96, 256), lengths: []int{70}, decay: 0.1},
 		{name: "T 70", f: norm(1, 136, 48), lengths: []int{70}, decay: 0.1},
 		{name: "T 300, 40", f: norm(4, 128, 256), lengths: []int{300, 40}, decay: 0.1, large: true},
-		{name: "T 150", f: norm(3, 256, 512), lengths: []int{150}, gap: 70, decay: 0.1, large: true},
+		// Many states, because dg is a sum over K·V products of random signs, of which one alone may all but cancel.
+		{name: "T 150, 100, 64, 30", f: norm(3, 256, 512), lengths: []int{150, 100, 64, 30}, gap: 70, decay: 0.1, large: true},
 		{name: "T 4096, 100", f: norm(2, 96, 256), lengths: []int{4096, 100}, decay: 0.05, large: true},
+		{name: "T 700", f: norm(2, 24, 40), lengths: []int{700}, decay: 0.1},
 	}
 }
 

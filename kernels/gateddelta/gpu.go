@@ -22,6 +22,9 @@ var passText string
 //go:embed float.cu
 var floatText string
 
+//go:embed warpgroup.cuh
+var warpgroupHeader string
+
 //go:embed warpgroup.cu
 var warpgroupText string
 
@@ -63,8 +66,7 @@ func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
 		c, _ = a.carve(a.States, a.V.Type, slots, true)
 	}
 	x.chunks(a, &c, n, s)
-	groups, by := x.passBy(s)
-	x.pass(a, &c, s, groups, by)
+	x.pass(a, &c, s, x.columns(s))
 }
 
 // few says whether the recurrence, token by token, is the faster way: decoding has one token of every sequence. It is right
@@ -159,18 +161,17 @@ func (x on) chunks(a *DeviceForwardArgs, c *kept, n, s int) {
 	x.q.Launch(kernel, grid, a.Q, a.K, a.G, a.Beta, a.Sequences, n, s, a.O, c.inverse, c.scores, c.coef, c.gates)
 }
 
-// pass takes the states over the chunks; groups is whether by products of warpgroups.
-func (x on) pass(a *DeviceForwardArgs, c *kept, s int, groups bool, by tiling) {
+// pass takes the states over the chunks.
+func (x on) pass(a *DeviceForwardArgs, c *kept, s int, by tiling) {
 	var kernel *device.Kernel
 	grid := device.Grid{Y: x.Heads, Z: s}
 	if x.t == device.BF16 {
-		file, text := "gateddelta/pass.cu", passText
-		if groups {
-			file, text = "gateddelta/warpgroup.cu", warpgroupText
+		file, text := "gateddelta/pass.cu", passHeader+passText
+		if by.loaders > 0 {
+			file, text = "gateddelta/warpgroup.cu", passHeader+warpgroupHeader+warpgroupText
 		}
-		kernel = x.kernel(file, passHeader+text, "gated_delta_pass",
-			device.Define{Name: "WARPS", Value: by.width / 16}, device.Define{Name: "STAGES", Value: by.stages})
-		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, by.width), by.width*2, by.shared
+		kernel = x.kernel(file, text, "gated_delta_pass", by.defines()...)
+		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, by.width), by.threads(), by.shared
 	} else {
 		kernel = x.kernel("gateddelta/float.cu", floatText, "gated_delta_pass")
 		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, 16), 256, 4*coefs+4*16*x.KeyDim+4*Chunk*(x.KeyDim+1)+2*4*16*Chunk
@@ -178,59 +179,74 @@ func (x on) pass(a *DeviceForwardArgs, c *kept, s int, groups bool, by tiling) {
 	x.q.Launch(kernel, grid, a.Q, a.K, a.V, c.inverse, c.scores, c.coef, a.Sequences, s, a.H0, a.HT, a.O, c.states, c.values)
 }
 
-// passBy chooses how pass is done. It changes no result but by roundings.
-func (x on) passBy(s int) (groups bool, by tiling) {
-	if x.warpgroups() {
-		warps, shared := x.splitGroups(s)
-		return true, tiling{16 * warps, 2, shared}
-	}
-	warps, stages, shared := x.split(s)
-	return false, tiling{16 * warps, stages, shared}
+// tiling is how a kernel in bfloat16 is cut up, which changes no result but by roundings.
+type tiling struct {
+	width   int  // of the value dim: columns of a block, 16 to a warp, or of a tile
+	stages  int  // chunks or tiles in shared memory at a time
+	loaders int  // warps that only load; where there are some, products are those of warpgroups
+	away    bool // see AWAY in gradients.cu
+	shared  int  // bytes of shared memory
 }
 
-// split is how a pass in bfloat16 divides the value dim, 16 columns to a warp: blocks of 4 warps, of 8 where the keys of a
-// second block would not fit beside the first, or of 2 where there would be fewer blocks than processors; and how many chunks
-// are in shared memory at a time. It changes no result.
-func (x on) split(s int) (warps, stages, shared int) {
-	about := x.q.Info()
-	k, _ := x.padded()
-	warps = 4
-	if k > 128 {
-		warps = 8
+func (by tiling) threads() int { return 2*by.width + 32*by.loaders }
+
+func (by tiling) defines() []device.Define {
+	d := []device.Define{{Name: "WARPS", Value: by.width / 16}, {Name: "STAGES", Value: by.stages}}
+	if by.loaders > 0 {
+		d = append(d, device.Define{Name: "LOADERS", Value: by.loaders})
 	}
-	for warps > 2 && s*x.Heads*ceil(x.ValueDim, 16*warps) < about.Processors {
-		warps /= 2
-	}
-	stage := 2*(2*Chunk*(k+8)+Chunk*(16*warps+8)+2*triangle) + 4*coefs
-	stages = 2
-	if stages*stage > about.SharedMax {
-		stages = 1
-	}
-	return warps, stages, stages * stage
+	return d
 }
 
-// warpgroups says whether warpgroup.cu does the pass: on a device with products of warpgroups as Hopper has them, for the key
-// dims that fit its tiles and registers.
+// columns chooses how pass and retreat are cut up, which need the same shared memory.
+func (x on) columns(s int) tiling {
+	if x.t == device.BF16 && x.warpgroups() {
+		// Two groups share what they load where all processors have work anyway.
+		if x.ValueDim > 64 && s*x.Heads*ceil(x.ValueDim, 64) >= x.q.Info().Processors {
+			return x.ring(2, 3, 4)
+		}
+		return x.ring(1, 3, 4)
+	}
+	return x.split(s)
+}
+
+// warpgroups says whether warpgroup.cu and warpgroup_retreat.cu do the work: on a device with products of warpgroups as Hopper has
+// them, for the key dims that fit their tiles and registers.
 func (x on) warpgroups() bool {
 	k, _ := x.padded()
 	return x.q.Info().Major == 9 && k%32 == 0 && k <= 128 && x.KeyDim%8 == 0
 }
 
-// splitGroups is split for warpgroup.cu, whose blocks have one or two groups of 4 warps: two where two blocks would not fit on a
-// processor and there are enough to do.
-func (x on) splitGroups(s int) (warps, shared int) {
-	about := x.q.Info()
+// ring is the tiling of blocks with so many groups of 4 warps, 64 columns each; see Ring in warpgroup.cuh.
+func (x on) ring(groups, stages, loaders int) tiling {
 	k, _ := x.padded()
-	size := func(warps int) int {
-		boxes := 2*(k/64) + k%64/32 + 2
-		stage := 2*(boxes*Chunk*64+Chunk*(16*warps+8)) + 4*coefs
-		return 2 * ((stage + 1023) &^ 1023)
-	}
-	warps = 4
-	if 2*size(4)+1024 > about.SharedMax && s*x.Heads*ceil(x.ValueDim, 64) > about.Processors {
+	stage := 2*(2*ceil(k, 64)+2)*Chunk*64 + 2*Chunk*(64*groups+8) + 4*coefs
+	return tiling{width: 64 * groups, stages: stages, loaders: loaders, shared: stages * ((stage+1023)&^1023 + 2*8)}
+}
+
+// split is how else the value dim is divided: blocks of 4 warps, of 8 where the keys of a second block would not fit beside the
+// first, or of 2 where there would be fewer blocks than processors.
+func (x on) split(s int) tiling {
+	k, _ := x.padded()
+	warps := 4
+	if k > 128 {
 		warps = 8
 	}
-	return warps, size(warps)
+	for warps > 2 && s*x.Heads*ceil(x.ValueDim, 16*warps) < x.q.Info().Processors {
+		warps /= 2
+	}
+	by := x.apart(warps, 2)
+	if by.shared > x.q.Info().SharedMax {
+		by = x.apart(warps, 1)
+	}
+	return by
+}
+
+// apart is the tiling of blocks whose warps do their own products; see Stage in pass.cu and retreat.cu.
+func (x on) apart(warps, stages int) tiling {
+	k, _ := x.padded()
+	stage := 2*(2*Chunk*(k+8)+Chunk*(16*warps+8)+2*triangle) + 4*coefs
+	return tiling{width: 16 * warps, stages: stages, shared: stages * stage}
 }
 
 // step is the recurrence.

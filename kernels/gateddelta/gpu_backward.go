@@ -9,6 +9,9 @@ import (
 //go:embed retreat.cu
 var retreatText string
 
+//go:embed warpgroup_retreat.cu
+var warpgroupRetreatText string
+
 //go:embed gradients.cu
 var gradientsText string
 
@@ -63,32 +66,22 @@ func (f Config) stateGradients(n, s int) int {
 	return slotsOf(n, s) * f.Heads * k * v
 }
 
-// tiling is how a kernel in bfloat16 is cut up, which changes no result.
-type tiling struct {
-	width  int // of the value dim: columns of a block, or of a tile
-	stages int // tiles in shared memory at a time
-	shared int // bytes of shared memory
-}
-
 // retreat walks back over the chunks.
 func (x on) retreat(a *DeviceBackwardArgs, c *kept, dStates device.Tensor, s int, by tiling) {
 	var kernel *device.Kernel
 	grid := device.Grid{Y: x.Heads, Z: s}
 	if x.t == device.BF16 {
-		kernel = x.kernel("gateddelta/retreat.cu", retreatText, "gated_delta_retreat",
-			device.Define{Name: "WARPS", Value: by.width / 16}, device.Define{Name: "STAGES", Value: by.stages})
-		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, by.width), by.width*2, by.shared
+		file, text := "gateddelta/retreat.cu", retreatText
+		if by.loaders > 0 {
+			file, text = "gateddelta/warpgroup_retreat.cu", passHeader+warpgroupHeader+warpgroupRetreatText
+		}
+		kernel = x.kernel(file, text, "gated_delta_retreat", by.defines()...)
+		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, by.width), by.threads(), by.shared
 	} else {
 		kernel = x.kernel("gateddelta/float_backward.cu", floatBackwardText, "gated_delta_retreat")
 		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, 16), 256, 4*(coefs+16*x.KeyDim+Chunk*(x.KeyDim+1)+3*16*Chunk)
 	}
 	x.q.Launch(kernel, grid, a.Q, a.K, a.DO, c.inverse, c.scores, c.coef, a.Sequences, s, a.DHT, a.DH0, a.DV, dStates)
-}
-
-// columns is how retreat is cut up: as the forward pass, which needs as much shared memory.
-func (x on) columns(s int) tiling {
-	warps, stages, shared := x.split(s)
-	return tiling{16 * warps, stages, shared}
 }
 
 // gradients computes what is left.
@@ -97,7 +90,7 @@ func (x on) gradients(a *DeviceBackwardArgs, c *kept, dStates device.Tensor, n, 
 	grid := device.Grid{X: slotsOf(n, s), Y: x.Heads}
 	if x.t == device.BF16 {
 		kernel = x.kernel("gateddelta/gradients.cu", gradientsText, "gated_delta_gradients",
-			device.Define{Name: "VT", Value: by.width}, device.Define{Name: "STAGES", Value: by.stages})
+			device.Define{Name: "VT", Value: by.width}, device.Define{Name: "STAGES", Value: by.stages}, device.Define{Name: "AWAY", Value: by.away})
 		grid.Threads, grid.Shared = 512, by.shared
 	} else {
 		kernel = x.kernel("gateddelta/float_backward.cu", floatBackwardText, "gated_delta_gradients")
@@ -109,16 +102,18 @@ func (x on) gradients(a *DeviceBackwardArgs, c *kept, dStates device.Tensor, n, 
 // tiles is how gradients is cut up: the largest that fits.
 func (x on) tiles() tiling {
 	var by tiling
-	for _, try := range [][2]int{{32, 3}, {32, 2}, {16, 2}} {
-		if by = x.tile(try[0], try[1]); by.shared <= x.q.Info().SharedMax {
-			break
+	for _, away := range []bool{false, true} {
+		for _, try := range [][2]int{{32, 3}, {32, 2}, {16, 2}} {
+			if by = x.tile(try[0], try[1], away); by.shared <= x.q.Info().SharedMax {
+				return by
+			}
 		}
 	}
 	return by
 }
 
 // tile adds the size of Work in gradients.cu.
-func (x on) tile(width, stages int) tiling {
+func (x on) tile(width, stages int, away bool) tiling {
 	k, _ := x.padded()
 	parts := 1
 	if k > 128 {
@@ -126,9 +121,14 @@ func (x on) tile(width, stages int) tiling {
 	}
 	part := ceil(k/16, parts) * 16
 	rows := 2 * 2 * Chunk * (parts*part + 8)
-	fixed := rows + max(rows, 4*10*32*16) + 2*2*triangle + 16*Chunk + 4*(2*3*2*Chunk+2*Chunk+2*10*16+Chunk+16)
+	fixed := rows + 2*2*triangle + 16*Chunk + 4*(2*3*2*Chunk+2*Chunk+2*10*16+Chunk+16)
+	if products := 4 * 10 * 32 * 16; away {
+		fixed += products
+	} else {
+		fixed += max(rows, products)
+	}
 	tile := 2 * (2*Chunk*(width+8) + width*Chunk + 2*width*part)
-	return tiling{width, stages, fixed + max(stages*tile, 4*2*(part/16)*32*16)}
+	return tiling{width: width, stages: stages, away: away, shared: fixed + max(stages*tile, 4*2*(part/16)*32*16)}
 }
 
 func (a *DeviceBackwardArgs) check() (n, s int) {

@@ -19,6 +19,9 @@
 #ifndef VT
 #define VT 32
 #endif
+#ifndef AWAY
+#define AWAY 0  // dq and dk wait for their norms in shared memory (0) or where they go to (1)
+#endif
 constexpr int THREADS = 512;
 constexpr int TILES = (VP + VT - 1) / VT, TPITCH = VT + 8;
 constexpr int PARTS = KP > 128 ? 2 : 1;                     // the key dim in parts that fit the registers,
@@ -37,7 +40,7 @@ struct Work {
   bf16 q[CHUNK * XPITCH], k[CHUNK * XPITCH];
   union {
     struct {
-      bf16 dq[CHUNK * XPITCH], dk[CHUNK * XPITCH];
+      bf16 dq[AWAY ? 1 : CHUNK * XPITCH], dk[AWAY ? 1 : CHUNK * XPITCH];
     };
     float4 products[4][10][32];  // q.k and k.k, as the third group's fragments
   };
@@ -376,17 +379,29 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
       }
     }
 
-    auto keep = [&](bf16* to) {
+    auto keep = [&](bf16* tile, bf16* out) {
 #pragma unroll
       for (int m = 0; m < 2; m++)
 #pragma unroll
         for (int n = 0; n < NT; n++)
 #pragma unroll
-          for (int r = 0; r < 2; r++)
-            *(unsigned*)(to + (r0 + m * 16 + r * 8 + gi) * XPITCH + p * KW + c0 + n * 8 + tj) =
-                pack2(acc[m * NT + n][2 * r], acc[m * NT + n][2 * r + 1]);
+          for (int r = 0; r < 2; r++) {
+            int i = r0 + m * 16 + r * 8 + gi, column = p * KW + c0 + n * 8 + tj;
+            unsigned pair = pack2(acc[m * NT + n][2 * r], acc[m * NT + n][2 * r + 1]);
+            if constexpr (!AWAY) {
+              *(unsigned*)(tile + i * XPITCH + column) = pair;
+            } else if (out && i < at.count && column < KEY) {
+              bf16* to = out + (token + (size_t)i * HEADS) * KEY + column;
+              if (KEY % 2 == 0) {
+                *(unsigned*)to = pair;
+              } else {
+                to[0] = bf16(acc[m * NT + n][2 * r]);
+                if (column + 1 < KEY) to[1] = bf16(acc[m * NT + n][2 * r + 1]);
+              }
+            }
+          }
     };
-    if (group == 0) keep(w.dq);
+    if (group == 0) keep(w.dq, dq);
     sync_block();
     if (group == 1) {
 #pragma unroll
@@ -397,7 +412,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
         acc[i][2] += more.z;
         acc[i][3] += more.w;
       }
-      keep(w.dk);
+      keep(w.dk, dk);
     }
     sync_block();
   }
@@ -414,10 +429,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
         c = keys ? w.along[1][0][i] + w.along[1][1][i] + w.along[2][0][i] + w.along[2][1][i] : w.along[0][0][i] + w.along[0][1][i];
         c *= norm * norm;
       }
-      Vec<bf16, 8> a = loadv<8>(dx + i * XPITCH + at8), b = loadv<8>(x + i * XPITCH + at8);
+      bf16* row = to + (token + (size_t)i * HEADS) * KEY + at8;
+      Vec<bf16, 8> a, b = loadv<8>(x + i * XPITCH + at8);
+      if constexpr (!AWAY)
+        a = loadv<8>(dx + i * XPITCH + at8);
+      else if constexpr (KEY % 8 == 0)
+        a = loadv<8>(row);
+      else
+        for (int e = 0; e < 8; e++) a[e] = at8 + e < KEY ? row[e] : bf16(0.f);
 #pragma unroll
       for (int e = 0; e < 8; e++) a[e] = bf16(float(a[e]) - c * float(b[e]));
-      bf16* row = to + (token + (size_t)i * HEADS) * KEY + at8;
       if constexpr (KEY % 8 == 0)
         storev(row, a);
       else

@@ -64,13 +64,13 @@ type back struct {
 
 func newBack(w *cpu.Worker, x *head, a *BackwardArgs[float32], dState []float32) back {
 	n, k := min(Chunk, x.tokens()), x.KeyDim
-	b := back{chunk: newChunk(w, x, n), a: a, dState: dState,
-		dp: w.Floats(n * n), dqf: w.Floats(n * k), dkr: w.Floats(n * k), dq: w.Floats(n * k), dk: w.Floats(n * k), through: w.Floats(k)}
+	b := back{chunk: newChunk(w, x, n), a: a, dState: dState}
+	blocks, into, sums := 0, 0, n
 	if x.Channels {
-		b.from, b.into = w.Floats(block*k), w.Floats(n*k)
-	} else {
-		b.sums, b.dg = w.Floats(n), w.Floats(n)
+		blocks, into, sums = block*k, n*k, 0
 	}
+	carve(w, piece{&b.dp, n * n}, piece{&b.dqf, n * k}, piece{&b.dkr, n * k}, piece{&b.dq, n * k}, piece{&b.dk, n * k},
+		piece{&b.from, blocks}, piece{&b.into, into}, piece{&b.sums, sums}, piece{&b.dg, sums}, piece{&b.through, k})
 	return b
 }
 

@@ -99,21 +99,36 @@ type chunk struct {
 	qw, kw []float32 // the decays of qb and kb
 }
 
+// piece is a slice to be given memory for n values.
+type piece struct {
+	of *[]float32
+	n  int
+}
+
+// carve gives pieces their memory, all from one block.
+func carve(w *cpu.Worker, pieces ...piece) {
+	total := 0
+	for _, p := range pieces {
+		total += p.n
+	}
+	all := w.Floats(total)
+	for _, p := range pieces {
+		*p.of, all = all[:p.n:p.n], all[p.n:]
+	}
+}
+
 // newChunk takes the memory for a chunk of at most n tokens.
 func newChunk(w *cpu.Worker, x *head, n int) chunk {
 	key, gate := n*x.KeyDim, n*x.Gates()
-	c := chunk{
-		head: *x,
-		q:    w.Floats(key), k: w.Floats(key), qf: w.Floats(key), kr: w.Floats(key),
-		b: w.Floats(gate), bb: w.Floats(gate), fall: w.Floats(gate), rest: w.Floats(gate),
-		p: w.Floats(n * n), e: w.Floats(x.KeyDim), e2: w.Floats(x.KeyDim),
-	}
+	c := chunk{head: *x}
+	masks, blocks, met := n*n, 0, 0
 	if x.Channels {
-		c.qb, c.qw = w.Floats(block*x.KeyDim), w.Floats(block*x.KeyDim)
-		c.kb, c.kw = w.Floats(key), w.Floats(key)
-	} else {
-		c.d = w.Floats(n * n)
+		masks, blocks, met = 0, block*x.KeyDim, key
 	}
+	carve(w, piece{&c.q, key}, piece{&c.k, key}, piece{&c.qf, key}, piece{&c.kr, key},
+		piece{&c.b, gate}, piece{&c.bb, gate}, piece{&c.fall, gate}, piece{&c.rest, gate},
+		piece{&c.p, n * n}, piece{&c.d, masks}, piece{&c.e, x.KeyDim}, piece{&c.e2, x.KeyDim},
+		piece{&c.qb, blocks}, piece{&c.qw, blocks}, piece{&c.kb, met}, piece{&c.kw, met})
 	return c
 }
 

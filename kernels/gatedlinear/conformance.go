@@ -7,6 +7,7 @@ import (
 	"github.com/gojet/gojet/kernels"
 	"github.com/gojet/gojet/kernels/check"
 	"github.com/gojet/gojet/kernels/cpu"
+	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/kernels/packed"
 )
 
@@ -37,7 +38,7 @@ func conformanceShapes() []shape {
 		list = append(list,
 			shape{name: "T 1", f: some, lengths: []int{1}, decay: 0.1},
 			shape{name: "T 63", f: some, lengths: []int{63}, decay: 0.1},
-			shape{name: "T 65, 0, 3, 1, 130, tokens outside", f: some, lengths: []int{65, 0, 3, 1, 130}, gap: 5, decay: 0.3},
+			shape{name: "T 65, 0, 3, 1, 70, tokens outside", f: some, lengths: []int{65, 0, 3, 1, 70}, gap: 5, decay: 0.3},
 			shape{name: "T 64, 10, 0, no state", f: some, lengths: []int{64, 10, 0}, gap: 1, decay: 0.3, noState: true},
 			shape{name: "T 80, strong decay", f: some, lengths: []int{80}, decay: 50},
 			shape{name: "T 80, mixed decay", f: some, lengths: []int{80}, decay: -20},
@@ -100,6 +101,16 @@ func forwardCase(p *problem, sh shape, inPlace bool) check.Case {
 	return check.Case{Op: op, Size: p.size(sh), Args: args, Large: sh.large,
 		Reference: func(a [][]float64) { ReferenceForward(caseForward(p, a)) },
 		CPU:       func(c *cpu.Cores, a [][]float32) { Forward(c, caseForward(p, a)) },
+		GPU: func(q *device.Queue, a []device.Tensor, _ device.Tensor) {
+			f := &DeviceForwardArgs{Config: p.Config, Q: a[0], K: a[1], V: a[2], G: a[3], Sequences: a[4], A: a[5], B: a[6], O: a[7]}
+			switch len(a) {
+			case 9:
+				f.H0, f.HT = a[8], a[8]
+			case 10:
+				f.H0, f.HT = a[8], a[9]
+			}
+			DeviceForward(q, f)
+		},
 	}
 }
 
@@ -125,13 +136,28 @@ func backwardCase(p *problem, sh shape) check.Case {
 	if p.h0 != nil {
 		args = append(args, check.Operand{Name: "h0", Float: p.h0, Wide: true}, check.Operand{Name: "dhT", Float: p.dhT, Wide: true}, result("dh0", p.h0, true))
 	}
+	states := StatesLen(p.Config, p.n, p.seqs.Len())
 	return check.Case{Op: p.op() + " backward", Size: p.size(sh), Args: args, Large: sh.large,
 		Reference: func(a [][]float64) { ReferenceBackward(caseBackward(p, a)) },
 		CPU: func(c *cpu.Cores, a [][]float32) {
 			bw := caseBackward(p, a)
-			bw.States = make([]float32, StatesLen(p.Config, p.n, p.seqs.Len()))
+			bw.States = make([]float32, states)
 			Forward(c, &ForwardArgs[float32]{Config: bw.Config, Seqs: bw.Seqs, Q: bw.Q, K: bw.K, V: bw.V, G: bw.G, A: bw.A, B: bw.B, H0: bw.H0, States: bw.States})
 			Backward(c, bw)
+		},
+		Scratch: func(t device.Type) int64 {
+			return device.Aligned(4*int64(states)) + DeviceBackwardScratch(p.Config, p.n, p.seqs.Len(), t)
+		},
+		GPU: func(q *device.Queue, a []device.Tensor, scratch device.Tensor) {
+			kept, rest := scratch.Carve(device.Float32, states)
+			fw := &DeviceForwardArgs{Config: p.Config, Q: a[0], K: a[1], V: a[2], G: a[3], Sequences: a[4], A: a[5], B: a[6], States: kept}
+			bw := &DeviceBackwardArgs{Config: p.Config, Q: a[0], K: a[1], V: a[2], G: a[3], Sequences: a[4], A: a[5], B: a[6], DO: a[7],
+				DQ: a[8], DK: a[9], DV: a[10], DG: a[11], DA: a[12], DB: a[13], States: kept, Scratch: rest}
+			if p.h0 != nil {
+				fw.H0, bw.DHT, bw.DH0 = a[14], a[15], a[16]
+			}
+			DeviceForward(q, fw)
+			DeviceBackward(q, bw)
 		},
 	}
 }

@@ -16,7 +16,9 @@ type walk struct {
 
 func newWalk(w *cpu.Worker, x *head, from, to int) walk {
 	m := to - from
-	return walk{head: *x, from: from, to: to, decay: w.Floats(x.Gates()), u: w.Floats(m), spare: w.Floats(m)}
+	r := walk{head: *x, from: from, to: to}
+	carve(w, piece{&r.decay, x.Gates()}, piece{&r.u, m}, piece{&r.spare, m})
+	return r
 }
 
 // single is a sequence of one token. Its state goes from H0 to HT, which may be one buffer.
@@ -95,8 +97,10 @@ type walkBack struct {
 
 func newWalkBack(w *cpu.Worker, x *head, a *BackwardArgs[float32], dState []float32) walkBack {
 	size, v := x.KeyDim*x.ValueDim, x.ValueDim
-	return walkBack{walk: newWalk(w, x, 0, v), a: a, dState: dState, marks: w.Floats(stretch * size), near: w.Floats((stretch + 1) * size),
-		us: w.Floats(stretch * v), du: w.Floats(v), dv: w.Floats(v), do: w.Floats(v), unused: w.Floats(x.KeyDim)}
+	r := walkBack{walk: newWalk(w, x, 0, v), a: a, dState: dState}
+	carve(w, piece{&r.marks, stretch * size}, piece{&r.near, (stretch + 1) * size}, piece{&r.us, stretch * v},
+		piece{&r.du, v}, piece{&r.dv, v}, piece{&r.do, v}, piece{&r.unused, x.KeyDim})
+	return r
 }
 
 // retreat writes the gradients of chunk i, whose state before it is given, and takes dState over it.

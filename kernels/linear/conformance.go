@@ -61,5 +61,5 @@ func Conformance() []check.Case {
 			Scratch: func(device.Type) int64 { return DeviceBackwardWeightScratch(n, out) },
 		})
 	}
-	return append(cases, projectionCases()...)
+	return append(append(cases, projectionCases()...), fewCases()...)
 }

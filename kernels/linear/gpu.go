@@ -18,6 +18,10 @@ func DeviceForward(q *device.Queue, y, x, w, bias device.Tensor, n, in, out int)
 	if !bias.None() {
 		fits("bias", bias.Len, 1, "Out", out)
 	}
+	p := Projections{N: n, In: in, Parts: []Part{{Out: out}}}
+	if few(q, p, x, []device.Tensor{w}, []device.Tensor{bias}, []device.Tensor{y}) {
+		return
+	}
 	q.Product(device.Product{M: n, N: out, K: in, A: x, B: w, C: y, TransB: true, Bias: bias})
 }
 

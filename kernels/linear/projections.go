@@ -3,6 +3,7 @@ package linear
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gojet/gojet/kernels/device"
@@ -78,6 +79,10 @@ func (p Projections) ForwardScratch(t device.Type) int64 {
 // DeviceProjections queues a forward pass.
 func DeviceProjections(q *device.Queue, a *ProjectionsForwardArgs) {
 	a.check(a.W, a.Bias, a.Y, a.Before)
+	plain := !slices.ContainsFunc(a.Before, func(t device.Tensor) bool { return !t.None() })
+	if plain && few(q, a.Projections, a.X, a.W, a.Bias, a.Y) {
+		return
+	}
 	if a.apart() {
 		for i, part := range a.Parts {
 			y := a.Y[i]

@@ -2,6 +2,7 @@ package pointwise
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/gojet/gojet/kernels/check"
 	"github.com/gojet/gojet/kernels/cpu"
@@ -14,9 +15,10 @@ func Conformance() []check.Case {
 	for i, n := range []int{1, 63, 1000, 5120} {
 		rnd := check.Rand(uint64(i))
 		normal := func() []float64 { return check.Normal(rnd, n, 2) }
-		cases = append(cases, activationCases(n, SiLU, normal)...)
-		cases = append(cases, activationCases(n, Sigmoid, normal)...)
-		cases = append(cases, sumCase(n, 2+3*i, normal), scaleCase(n, normal), convertCase(n, normal))
+		for _, f := range []Activation{SiLU, Sigmoid, Softplus, LogSigmoid, Tanh} {
+			cases = append(cases, activationCases(n, f, normal)...)
+		}
+		cases = append(cases, sumCase(n, 2+3*i, normal), scaleCase(n, normal), convertCase(n, normal), fillCase(3*n, 3), fillCase(19*n, 19))
 	}
 	return cases
 }
@@ -25,9 +27,9 @@ func result(name string, n int, wide bool) check.Operand {
 	return check.Operand{Name: name, Role: check.Result, Float: make([]float64, n), Wide: wide}
 }
 
-// The sigmoid's results are float32 on a GPU, as is their gradient.
+// Gates are float32 on a GPU, as is their gradient.
 func activationCases(n int, f Activation, normal func() []float64) []check.Case {
-	wide := f == Sigmoid
+	wide := f.Gates()
 	return []check.Case{{
 		Op: f.String(), Size: fmt.Sprintf("N %d", n),
 		Args:      []check.Operand{result("y", n, wide), {Name: "x", Float: normal()}},
@@ -98,5 +100,18 @@ func convertCase(n int, normal func() []float64) check.Case {
 			DeviceConvert(q, a[0], a[2])
 			DeviceConvert(q, a[1], a[3])
 		},
+	}
+}
+
+func fillCase(n, length int) check.Case {
+	pattern := make([]float64, length)
+	for i := range pattern {
+		pattern[i] = math.Log1p(-math.Exp2(float64(-1 - i)))
+	}
+	return check.Case{
+		Op: "fill", Size: fmt.Sprintf("N %d, pattern of %d", n, length), Args: []check.Operand{result("y", n, true)},
+		Reference: func(a [][]float64) { Fill(a[0], pattern) },
+		CPU:       func(_ *cpu.Cores, a [][]float32) { Fill(a[0], pattern) },
+		GPU:       func(q *device.Queue, a []device.Tensor, _ device.Tensor) { DeviceFill(q, a[0], pattern) },
 	}
 }

@@ -10,7 +10,7 @@ import (
 //go:embed pointwise.cu
 var text string
 
-// mostTerms is how many terms one launch adds.
+// mostTerms is how many terms one launch adds, and how many values of a pattern one writes.
 const mostTerms = 8
 
 // DeviceSum queues y = Σ terms, from left to right. y may be the first; all are of one type.
@@ -58,15 +58,28 @@ func scaled(q *device.Queue, y device.Tensor, factor float64, by, x device.Tenso
 // DeviceForward queues y = f(x). y may be x if it is of the same type.
 func DeviceForward(q *device.Queue, f Activation, y, x device.Tensor) {
 	deviceLengths(f.String(), y.Len, x)
-	k, grid := kernel(q, "forward", y, x, nil, device.Define{Name: "SILU", Value: f == SiLU})
+	k, grid := kernel(q, "forward", y, x, nil, device.Define{Name: "FUNCTION", Value: int(f)})
 	q.Launch(k, grid, y, x, int64(y.Len))
 }
 
 // DeviceBackward queues dx = dy·f'(x), with x of the type of dx. dx may be dy if that is of the same type.
 func DeviceBackward(q *device.Queue, f Activation, dx, dy, x device.Tensor) {
 	deviceLengths("backward", dx.Len, dy, x)
-	k, grid := kernel(q, "backward", dy, x, []device.Tensor{dx}, device.Define{Name: "SILU", Value: f == SiLU})
+	k, grid := kernel(q, "backward", dy, x, []device.Tensor{dx}, device.Define{Name: "FUNCTION", Value: int(f)})
 	q.Launch(k, grid, dx, dy, x, int64(dx.Len))
+}
+
+// DeviceFill queues Fill.
+func DeviceFill(q *device.Queue, y device.Tensor, pattern []float64) {
+	wholePatterns(y.Len, pattern)
+	k := q.Kernel(&device.Source{File: "pointwise.cu", Text: text}, "fill", device.Define{Name: "OUT", Value: y.Type},
+		device.Define{Name: "IN", Value: y.Type}, device.Define{Name: "PACK", Value: 1}, device.Define{Name: "FILL", Value: true})
+	grid := device.Grid{X: (y.Len + 255) / 256, Threads: 256}
+	for at := 0; at < len(pattern); at += mostTerms {
+		var p [mostTerms]float64
+		n := copy(p[:], pattern[at:])
+		q.Launch(k, grid, y, p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], at, n, len(pattern), int64(y.Len))
+	}
 }
 
 // blockPacks is how many packs a block takes.

@@ -53,8 +53,25 @@ extern "C" __global__ void __launch_bounds__(THREADS) scale(OUT* y, const IN* x,
   }
 }
 
-#ifdef SILU
-// forward sets y [n] to silu(x), or to sigmoid(x) unless SILU.
+#ifdef FUNCTION
+// f is the function number FUNCTION of a variable, slope its derivative.
+GOJET_FN float f(float x) {
+  if (FUNCTION == 0) return silu(x);
+  if (FUNCTION == 1) return sigmoid(x);
+  if (FUNCTION == 2) return softplus(x);
+  if (FUNCTION == 3) return -softplus(-x);
+  return 2.f * sigmoid(2.f * x) - 1.f;
+}
+
+GOJET_FN float slope(float x) {
+  float s = sigmoid(FUNCTION == 3 ? -x : FUNCTION == 4 ? 2.f * x : x);
+  if (FUNCTION == 0) return s * (1.f + x * (1.f - s));
+  if (FUNCTION == 1) return s * (1.f - s);
+  if (FUNCTION == 4) return 4.f * s * (1.f - s);
+  return s;
+}
+
+// forward sets y [n] to f(x).
 extern "C" __global__ void __launch_bounds__(THREADS) forward(OUT* y, const IN* x, long long n) {
   Source in[COUNT];
 #pragma unroll
@@ -65,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) forward(OUT* y, const IN* 
     if (place(u) >= n) continue;
     Result out;
 #pragma unroll
-    for (int j = 0; j < PACK; j++) out.set(j, SILU ? silu(in[u][j]) : sigmoid(in[u][j]));
+    for (int j = 0; j < PACK; j++) out.set(j, f(in[u][j]));
     out.write(y + place(u));
   }
 }
@@ -85,10 +102,19 @@ extern "C" __global__ void __launch_bounds__(THREADS) backward(IN* dx, const OUT
     if (place(u) >= n) continue;
 #pragma unroll
     for (int j = 0; j < PACK; j++) {
-      const float v = in[u][j], s = sigmoid(v);
-      in[u].set(j, grad[u][j] * s * (SILU ? 1 + v * (1 - s) : 1 - s));
+      in[u].set(j, grad[u][j] * slope(in[u][j]));
     }
     in[u].write(dx + place(u));
   }
+}
+#endif
+
+#ifdef FILL
+// fill sets y [n], by patterns of length values, where the pattern's values at to at+count belong.
+extern "C" __global__ void __launch_bounds__(THREADS) fill(OUT* y, float p0, float p1, float p2, float p3, float p4, float p5, float p6, float p7, int at, int count, int length, long long n) {
+  long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
+  int p = (int)(i % length) - at;
+  if (i >= n || p < 0 || p >= count) return;
+  store(y + i, p < 4 ? (p < 2 ? (p == 0 ? p0 : p1) : p == 2 ? p2 : p3) : p < 6 ? (p == 4 ? p4 : p5) : p == 6 ? p6 : p7);
 }
 #endif

@@ -1,4 +1,5 @@
-// Package pointwise holds operations that treat every element alike: sums, multiples, SiLU and the sigmoid.
+// Package pointwise holds operations that treat every element alike: sums, multiples, functions of one variable; and
+// constants.
 package pointwise
 
 import (
@@ -18,11 +19,36 @@ type Activation uint8
 
 // Activations.
 const (
-	SiLU    Activation = iota // x·sigmoid(x), https://arxiv.org/abs/1702.03118
-	Sigmoid                   // 1/(1+exp(-x))
+	SiLU       Activation = iota // x·sigmoid(x), https://arxiv.org/abs/1702.03118
+	Sigmoid                      // 1/(1+exp(-x))
+	Softplus                     // log(1+exp(x))
+	LogSigmoid                   // log(sigmoid(x)) = -softplus(-x)
+	Tanh                         // 2·sigmoid(2x)-1
 )
 
-func (a Activation) String() string { return [...]string{"silu", "sigmoid"}[a] }
+func (a Activation) String() string {
+	return [...]string{"silu", "sigmoid", "softplus", "log sigmoid", "tanh"}[a]
+}
+
+// Gates says whether results are gates, which are float32 on every machine.
+func (a Activation) Gates() bool { return a == Sigmoid || a == Softplus || a == LogSigmoid }
+
+// at returns f(x) and its slope.
+func (a Activation) at(x float64) (y, slope float64) {
+	s := 1 / (1 + math.Exp(-x))
+	switch a {
+	case SiLU:
+		return x * s, s * (1 + x*(1-s))
+	case Softplus:
+		return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))), s
+	case LogSigmoid:
+		return min(x, 0) - math.Log1p(math.Exp(-math.Abs(x))), 1 / (1 + math.Exp(x))
+	case Tanh:
+		y := math.Tanh(x)
+		return y, 1 - y*y
+	}
+	return s, s * (1 - s)
+}
 
 func sameLength[T kernels.Float](op string, want int, buffers ...[]T) {
 	for i, b := range buffers {
@@ -81,11 +107,8 @@ func scalePart(p *scaleArgs, _ *cpu.Worker, lo, hi int) {
 func ReferenceForward[T kernels.Float](f Activation, y, x []T) {
 	sameLength(f.String(), len(y), x)
 	for i, v := range x {
-		s := 1 / (1 + math.Exp(-float64(v)))
-		if f == SiLU {
-			s *= float64(v)
-		}
-		y[i] = T(s)
+		r, _ := f.at(float64(v))
+		y[i] = T(r)
 	}
 }
 
@@ -93,12 +116,8 @@ func ReferenceForward[T kernels.Float](f Activation, y, x []T) {
 func ReferenceBackward[T kernels.Float](f Activation, dx, dy, x []T) {
 	sameLength("backward", len(dx), dy, x)
 	for i, v := range x {
-		s := 1 / (1 + math.Exp(-float64(v)))
-		d := s * (1 - s)
-		if f == SiLU {
-			d = s + float64(v)*d
-		}
-		dx[i] = T(float64(dy[i]) * d)
+		_, slope := f.at(float64(v))
+		dx[i] = T(float64(dy[i]) * slope)
 	}
 }
 
@@ -116,10 +135,22 @@ func Forward(c *cpu.Cores, f Activation, y, x []float32) {
 }
 
 func forwardPart(a *activationArgs, _ *cpu.Worker, lo, hi int) {
-	if a.f == SiLU {
-		vec.SiLU(a.y[lo:hi], a.x[lo:hi])
-	} else {
-		vec.Sigmoid(a.y[lo:hi], a.x[lo:hi])
+	y, x := a.y[lo:hi], a.x[lo:hi]
+	switch a.f {
+	case SiLU:
+		vec.SiLU(y, x)
+	case Sigmoid:
+		vec.Sigmoid(y, x)
+	case Softplus:
+		vec.Softplus(y, x)
+	case LogSigmoid:
+		vec.Scale(y, -1, x)
+		vec.Softplus(y, y)
+		vec.Scale(y, -1, y)
+	case Tanh:
+		for i, v := range x {
+			y[i] = float32(math.Tanh(float64(v)))
+		}
 	}
 }
 
@@ -131,10 +162,42 @@ func Backward(c *cpu.Cores, f Activation, dx, dy, x []float32) {
 	j.For(len(dx), span/4, backwardPart)
 }
 
-func backwardPart(a *activationArgs, _ *cpu.Worker, lo, hi int) {
+func backwardPart(a *activationArgs, w *cpu.Worker, lo, hi int) {
+	dx, dy, x := a.y[lo:hi], a.dy[lo:hi], a.x[lo:hi]
 	if a.f == SiLU {
-		vec.SiLUGrad(a.y[lo:hi], a.dy[lo:hi], a.x[lo:hi])
+		vec.SiLUGrad(dx, dy, x)
 		return
 	}
-	vec.SigmoidGrad(a.y[lo:hi], a.dy[lo:hi], a.x[lo:hi])
+	if a.f == Sigmoid {
+		vec.SigmoidGrad(dx, dy, x)
+		return
+	}
+	slope := w.Floats(hi - lo)
+	switch a.f {
+	case Softplus:
+		vec.Sigmoid(slope, x)
+	case LogSigmoid:
+		vec.Scale(slope, -1, x)
+		vec.Sigmoid(slope, slope)
+	case Tanh:
+		for i, v := range x {
+			t := math.Tanh(float64(v))
+			slope[i] = float32(1 - t*t)
+		}
+	}
+	vec.Mul(dx, dy, slope)
+}
+
+// Fill sets y to a pattern over and over.
+func Fill[T kernels.Float](y []T, pattern []float64) {
+	wholePatterns(len(y), pattern)
+	for i := range y {
+		y[i] = T(pattern[i%len(pattern)])
+	}
+}
+
+func wholePatterns(n int, pattern []float64) {
+	if len(pattern) == 0 || n%len(pattern) != 0 {
+		panic(fmt.Sprintf("pointwise: fill: %d values, want a multiple of the %d of the pattern", n, len(pattern)))
+	}
 }

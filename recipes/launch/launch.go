@@ -75,6 +75,9 @@ type measured struct {
 
 // Run runs the recipe to its end. An interruption ends it with train.ErrInterrupted after a checkpoint.
 func Run(ctx context.Context, r *recipes.Recipe, o Options) (err error) {
+	if len(r.Stages) == 0 {
+		return fmt.Errorf("recipe %s has no stages to train, only a search", r.Name)
+	}
 	if o.Console == nil {
 		o.Console = io.Discard
 	}

@@ -127,6 +127,11 @@ func (l *launch) trainer(ctx context.Context, s train.Stage, going bool) (*train
 		return nil, err
 	}
 	t.Data = newFeed(loader, l.recipe.Data.Workers)
+	if m := l.recipe.Mix; m != nil {
+		if t.Data, err = newMixed(t.Data, m, s.Rows, s.Length, l.recipe.Seed, s.Teacher == "", l.data.Tokenizer()); err != nil {
+			return nil, err
+		}
+	}
 	if l.recipe.Data.HeldOut > 0 && s.EvalBatches > 0 {
 		held, err := l.data.HeldOut(shape)
 		if err != nil {

@@ -1,0 +1,139 @@
+// The backward pass in bfloat16, first part, by products of a warpgroup: see warpgroup.cuh. It does what retreat.cu does. The
+// products of dO with P and with the queries go before or beside those on the way to the next gradient of a state.
+
+// gated_delta_retreat is that of retreat.cu.
+extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_delta_retreat(
+    const bf16* __restrict__ q, const bf16* __restrict__ k, const bf16* __restrict__ dout, const bf16* __restrict__ inverse,
+    const bf16* __restrict__ scores, const float4* __restrict__ coef, const int* __restrict__ seqs, int S, const float* dhT, float* dh0,
+    bf16* __restrict__ dv, bf16* __restrict__ dstates) {
+  SHARED(shared);
+  Ring& ring = *(Ring*)shared;
+  int head = blockIdx.y, seq = blockIdx.z;
+  Sequences all = sequences(seqs, S);
+  int first = all.cu[seq], tokens = all.cu[seq + 1] - first, chunks = (tokens + CHUNK - 1) / CHUNK;
+  if (chunks == 0 && !dh0) return;
+  size_t row = ((size_t)all.slot[seq] * HEADS + head) * KEY * VALUE;
+  size_t sh = (size_t)first_slot(all.cu, seq) * HEADS + head;
+
+  start(ring);
+  if (warp_id() >= WARPS) {
+    load_chunks(ring, chunks, [&](Stage& st, int i) {
+      int c = chunks - 1 - i, count = min(CHUNK, tokens - c * CHUNK), block = blockIdx.x * BLOCK;
+      size_t token = (size_t)(first + c * CHUNK) * HEADS + head, to = sh + (size_t)c * HEADS;
+      load_rows<VALUE % 8 == 0, BLOCK, 32>(st.v, VPITCH, dout + token * VALUE + block, HEADS * VALUE, count, VALUE - block, lane_id());
+      load_triangle(st.scores, scores + to * TRI);
+      load_keys(st.k, k + token * KEY, count);
+      load_linear<sizeof(st.coef), 32>(st.coef, coef + to * COEFS, lane_id());
+      load_triangle(st.inverse, inverse + to * TRI);
+      load_keys(st.q, q + token * KEY, count);
+    });
+    return;
+  }
+
+  take_registers();
+  Lane at;
+  bool active = at.column < VP;  // other warps take part in products, on zeros
+  float s[KP / 2];               // dS'
+  load_state(s, dhT ? dhT + row : dhT, at);
+  if (chunks == 0) {
+    if (active) store_state(dh0 + row, s, at);
+    return;
+  }
+  const u64 along = along_row(&ring), down = down_rows(&ring, BOX * 2);
+  Turn turn;
+  unsigned a[KP / 16][4], o[4][4];
+  float d[32], p[32];  // dS'k and P'dO
+  auto scored = [&]() {
+    barrier_wait(&ring.full[turn.at], turn.parity);
+#pragma unroll
+    for (int I = 0; I < 4; I++) a_cols(o[I], ring.stages[turn.at].v + I * 16 * VPITCH + at.mine, VPITCH);
+    wgmma_fence();
+    times_box<1>(p, o, down + turn.at * NEXT + SCORES, 0);
+    wgmma_commit();
+  };
+  auto begin = [&]() {
+#pragma unroll
+    for (int kk = 0; kk < KP; kk += 16) pack_a(a[kk / 16], s + kk / 2, s + kk / 2 + 4);
+    wgmma_fence();
+    times_rows(d, a, along + turn.at * NEXT);
+    wgmma_commit();
+  };
+  scored();
+  begin();
+  for (int c = chunks - 1; c >= 0; c--) {
+    int here = turn.at;
+    Stage& st = ring.stages[here];
+    const float4* coefs = st.coef;
+    size_t to = sh + (size_t)c * HEADS;
+    const u64 columns = down + here * NEXT;
+
+    if (active)
+#pragma unroll
+      for (int kk = 0; kk < KP; kk += 16) keep(dstates + to * (KP * VP) + state_at(at.column, kk), a[kk / 16], KP * 8, at);
+    wgmma_wait<0>(d);
+    hold(p);
+
+    // dU
+    unsigned x[4][4];
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+      float z0 = coefs[n * 8 + at.pair].z, z1 = coefs[n * 8 + at.pair + 1].z;
+      d[4 * n] = d[4 * n] * z0 + p[4 * n];
+      d[4 * n + 1] = d[4 * n + 1] * z1 + p[4 * n + 1];
+      d[4 * n + 2] = d[4 * n + 2] * z0 + p[4 * n + 2];
+      d[4 * n + 3] = d[4 * n + 3] * z1 + p[4 * n + 3];
+    }
+#pragma unroll
+    for (int I = 0; I < 4; I++) pack_a(x[I], d + 8 * I, d + 8 * I + 4);
+    wgmma_fence();
+    times_box<1>(d, x, columns + INVERSE, 1);
+    wgmma_commit();
+
+    // dO as the state sees it
+    float fall = coefs[CHUNK].x;
+#pragma unroll
+    for (int i = 0; i < KP / 2; i++) s[i] *= fall;
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+      float y0 = coefs[n * 8 + at.pair].y, y1 = coefs[n * 8 + at.pair + 1].y;
+#pragma unroll
+      for (int r = 0; r < 2; r++) {
+        unsigned& pair = o[n / 2][n % 2 * 2 + r];
+        float2 y = unpack2(pair);
+        pair = pack2(y.x * y0, y.y * y1);
+      }
+    }
+    wgmma_fence();
+    add_rows(s, o, columns + QUERIES);
+    wgmma_commit();
+    wgmma_wait<1>(d);
+
+    // dX, as the state sees it and as dV
+    unsigned w[4][4];
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+      float4 c0 = coefs[n * 8 + at.pair], c1 = coefs[n * 8 + at.pair + 1];
+#pragma unroll
+      for (int r = 0; r < 2; r++) {
+        float *e = d + 4 * n + 2 * r;
+        w[n / 2][n % 2 * 2 + r] = pack2(-e[0] * c0.x, -e[1] * c1.x);
+        e[0] *= c0.w;
+        e[1] *= c1.w;
+      }
+    }
+    wgmma_fence();
+    add_rows(s, w, columns);
+    wgmma_commit();
+    if (active) put_output(dv + ((size_t)(first + c * CHUNK) * HEADS + head) * VALUE, st.v, d, min(CHUNK, tokens - c * CHUNK), at);
+
+    wgmma_wait<1>();  // o is free
+    turn.next();
+    scored();
+    wgmma_wait<1>(s);
+    release(ring, here);
+    begin();
+  }
+  wgmma_wait<0>(d);
+  hold(p);
+  if (dh0 && active) store_state(dh0 + row, s, at);
+}

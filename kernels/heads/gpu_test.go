@@ -1,0 +1,9 @@
+package heads
+
+import (
+	"testing"
+
+	"github.com/gojet/gojet/kernels/check"
+)
+
+func TestConformance(t *testing.T) { check.Battery(t, Conformance()) }
