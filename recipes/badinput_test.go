@@ -193,7 +193,7 @@ func TestOverridden(t *testing.T) {
 		{"stages.one.steps=no", "override stages.one.steps=no: stages.one.steps is no, want a whole number"},
 		{"stages.three.steps=1", "override stages.three.steps=1: stages has no element three, want one, two or 0 to 1"},
 		{"stage.one.steps=1", "override stage.one.steps=1: stage is unknown, did you mean stages?"},
-		{"lr=1", "override lr=1: lr is unknown, did you mean stages.NAME.optimizer.lr or search.supernet.optimizer.lr?"},
+		{"lr=1", "override lr=1: lr is unknown, did you mean stages.NAME.optimizer.lr or search.supernet.optimizer.lr or search.blocks.trial.stage.optimizer.lr?"},
 		{"models.student.layer_types=[jet]", "override models.student.layer_types=[jet]: models.student.layer_types has 1 names, want 2"},
 		{"output=ROOT/teacher", "output is ROOT/teacher, equal to models.teacher.path"},
 		{"data.path=ROOT/texts", ""},

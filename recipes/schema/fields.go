@@ -108,7 +108,7 @@ func unknown(top, t reflect.Type, path []string, key string) string {
 				near = append(near, p)
 			}
 		}
-		near = near[:min(len(near), 2)]
+		near = near[:min(len(near), 3)]
 	}
 	text := join(append(slices.Clone(path), clip(key))...) + " is unknown"
 	if near != nil {
