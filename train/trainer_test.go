@@ -99,6 +99,7 @@ func trainingLearns(t *testing.T, m *autograd.Machine, precision Precision) {
 			s.Optimizer.LR = 0.03
 		}
 		s.Accumulate, s.EvalEvery, s.Precision = accumulate, s.Steps/2, precision
+		s.Recompute = accumulate > 1
 		tr := trainerOn(t, m, s, smallNet(t, "attn", "jet"))
 		var losses []float64
 		var evals []Evaluation
