@@ -195,10 +195,35 @@ func (p *pass) kept(a *applied, n *Node) *Node {
 	return p.again(n)
 }
 
+// rebuilder is an operation that stands between segments and can make one of its results again from another, so that only
+// one is kept: the residual sum, of which the norm is made.
+type rebuilder interface {
+	rebuild(g *Graph, a *applied, result int) *Node // nil where the result has to be kept
+}
+
+// rebuilt returns what stands for a node that enters the segment: itself, or its second making.
+func (p *pass) rebuilt(a *applied, n *Node) *Node {
+	op, ok := a.op.(rebuilder)
+	if !ok {
+		return n
+	}
+	if made, ok := p.clones[n]; ok {
+		return made[0]
+	}
+	if made := op.rebuild(p.g, a, a.index); made != nil {
+		p.clones[n] = []*Node{made}
+		return made
+	}
+	return n
+}
+
 func (p *pass) again(n *Node) *Node {
 	a := p.g.info[n]
-	if a == nil || a.segment != p.segment {
+	if a == nil {
 		return n
+	}
+	if a.segment != p.segment {
+		return p.rebuilt(a, n)
 	}
 	outs, ok := p.clones[a.source]
 	if !ok {

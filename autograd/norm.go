@@ -121,6 +121,14 @@ func (o addRMSNorm) Launch(env *DeviceEnv, out, in []Value) {
 	rmsnorm.DeviceForward(env.Queue, &rmsnorm.DeviceForwardArgs{Y: out[1].Dev, Sum: out[0].Dev, X: in[0].Dev, Add: in[1].Dev, W: in[2].Dev, Eps: o.eps})
 }
 
+// rebuild makes the norm from the sum.
+func (o addRMSNorm) rebuild(g *Graph, a *applied, result int) *Node {
+	if result == 0 {
+		return nil
+	}
+	return g.RMSNorm(a.outs[0], a.in[2], o.eps)
+}
+
 func (o addRMSNorm) Gradient(c *Chain) []*Node {
 	dsum, dy := c.Grad[0], c.Grad[1]
 	if dy == nil {

@@ -254,3 +254,45 @@ func TestUnknownMixer(t *testing.T) {
 		t.Errorf("got error %v", err)
 	}
 }
+
+// TestRecomputeKeepsOneTensorALayer: with activation checkpointing the gradients are the same to the bit, and every further
+// layer costs the memory of its residual sum and no more.
+func TestRecomputeKeepsOneTensorALayer(t *testing.T) {
+	const n = 64
+	gradients := func(layers int, recompute bool) (values [][]float32, arena int64) {
+		c := smallConfig(t)
+		c.LayerTypes = slices.Repeat([]string{"jet"}, layers)
+		c.NumLayers = layers
+		d, err := NewDecoder(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := autograd.NewGraph(autograd.Float32)
+		in := Inputs{IDs: g.Ints("ids", n), Seq: g.Sequences("sequences", 1)}
+		labels := g.Ints("labels", n)
+		loss := g.LinearCrossEntropy(d.Forward(g, in).Hidden, d.Head(g, ""), labels, 1).Value
+		wrt := []*autograd.Node{g.Inputs()["model.norm.weight"], g.Inputs()["model.layers.0.self_attn.q_proj.weight"], g.Inputs()["model.layers.0.mlp.up_proj.weight"]}
+		outs := g.Backward(loss, wrt, autograd.BackwardConfig{Recompute: recompute})
+		m := onCPU(t)
+		ids := autograd.Int32s(someIDs(n, c.VocabSize))
+		e := m.executor(t, g, map[*autograd.Node]autograd.Value{in.IDs: ids, labels: ids, in.Seq: autograd.SequenceValue(packed.Batch(1, n))}, outs...)
+		m.bind(t, livelyWeights(d), e, g)
+		if err := e.RunAll(); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range outs {
+			values = append(values, read(t, e, o))
+		}
+		return values, e.Memory().Arena
+	}
+	want, _ := gradients(4, false)
+	got, four := gradients(4, true)
+	for i := range want {
+		check.Close(t, fmt.Sprintf("gradient %d", i), got[i], want[i], 0)
+	}
+	_, eight := gradients(8, true)
+	// Two sums a layer, behind the mixer and behind the MLP, of which the first is inside the segment.
+	if each := float64(eight-four) / 4; each > 1.5*4*n*24 {
+		t.Errorf("a layer takes %.0f bytes, want those of one [%d, 24] tensor, %d", each, n, 4*n*24)
+	}
+}
