@@ -1,13 +1,13 @@
 package train
 
 import (
-	"errors"
 	"math"
 	"path/filepath"
 	"testing"
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/internal/fixtures"
+	"github.com/gojet/gojet/kernels/check"
 	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/device"
 )
@@ -15,19 +15,9 @@ import (
 // openDevice opens a device, or skips the test where there is none.
 func openDevice(t *testing.T) *autograd.Machine {
 	t.Helper()
-	d, err := device.Open(0)
-	if errors.Is(err, device.ErrNone) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	m := autograd.OnDevice(d, device.BF16, cpu.New(2))
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return m
+	cores := cpu.New(2)
+	t.Cleanup(cores.Close)
+	return autograd.OnDevice(check.OpenDevice(t), device.BF16, cores)
 }
 
 // eachMachine runs f on the CPU and on a device in both precisions.

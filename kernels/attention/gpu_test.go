@@ -1,7 +1,6 @@
 package attention
 
 import (
-	"errors"
 	"slices"
 	"testing"
 
@@ -18,13 +17,7 @@ func TestConformance(t *testing.T) {
 // A sequence's result has the same bits whatever else is in the batch, and however many keys a block of decoding walks over;
 // and it does not depend on what lies in the cache beyond the sequence.
 func TestDeviceAlone(t *testing.T) {
-	d, err := device.Open(0)
-	if errors.Is(err, device.ErrNone) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	d := check.OpenDevice(t)
 	const capacity, rows = 4700, 3
 	c := Config{Heads: 2, KVHeads: 1, Dim: 64}
 	r := check.Rand(3)

@@ -24,14 +24,7 @@ func TestFloor(t *testing.T) {
 
 // TestMeasure runs where there is a device or the emulator of one, whose times mean nothing.
 func TestMeasure(t *testing.T) {
-	d, err := device.Open(0)
-	if errors.Is(err, device.ErrNone) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	d := OpenDevice(t)
 	for _, replays := range []bool{false, true} {
 		runs, freed := 0, false
 		b := Benchmark{Name: "copy", Bytes: 2 << 20, Replays: replays, Setup: func(d *device.Device) (func(*device.Queue), func()) {

@@ -56,3 +56,27 @@ func report(t T, v Verdict) {
 		t.Errorf("%s (%s) on %s in %s: %v", v.Op, v.Size, v.Machine, v.Type, v.Err)
 	}
 }
+
+// Skipper is the part of testing.T that opening a device needs.
+type Skipper interface {
+	TB
+	Skip(args ...any)
+	Cleanup(f func())
+}
+
+// OpenDevice opens a device for a test, which is skipped where there is none.
+func OpenDevice(t Skipper) *device.Device {
+	t.Helper()
+	d, err := device.Open(0)
+	if errors.Is(err, device.ErrNone) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Errorf("closing the device: %v", err)
+		}
+	})
+	return d
+}

@@ -149,20 +149,11 @@ func (a *BackwardArgs[T]) check() {
 	})
 }
 
-// clearOutside zeroes the rows, of width values each, of the tokens that belong to no sequence.
-func clearOutside[T kernels.Float](x []T, width int, seqs packed.Sequences) {
-	if len(x) == 0 {
-		return
-	}
-	clear(x[:int(seqs.Cu[0])*width])
-	clear(x[int(seqs.Cu[seqs.Len()])*width:])
-}
-
 // clearUnwritten zeroes what no sequence will write.
 func (a *BackwardArgs[T]) clearUnwritten() {
-	clearOutside(a.DX, a.Dim, a.Seqs)
+	packed.ClearOutside(a.DX, a.Dim, a.Seqs)
 	if a.Dynamic {
-		clearOutside(a.DKernel, a.Dim*a.Taps, a.Seqs)
+		packed.ClearOutside(a.DKernel, a.Dim*a.Taps, a.Seqs)
 	}
 	clear(a.DCache)
 }

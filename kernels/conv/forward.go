@@ -2,13 +2,14 @@ package conv
 
 import (
 	"github.com/gojet/gojet/kernels/cpu"
+	"github.com/gojet/gojet/kernels/packed"
 	"github.com/gojet/gojet/kernels/vec"
 )
 
 // Forward computes what ReferenceForward does.
 func Forward(c *cpu.Cores, a *ForwardArgs[float32]) {
 	a.check()
-	clearOutside(a.Y, a.Dim, a.Seqs)
+	packed.ClearOutside(a.Y, a.Dim, a.Seqs)
 	j := cpu.Borrow(c, *a)
 	if a.Y != nil {
 		j.For(a.blocks(a.Seqs), 1, forwardPart)

@@ -58,7 +58,7 @@ func (r *series[T]) sum(t int) float64 {
 // ReferenceForward is the convolution straight from its formula.
 func ReferenceForward[T kernels.Float](a *ForwardArgs[T]) {
 	a.check()
-	clearOutside(a.Y, a.Dim, a.Seqs)
+	packed.ClearOutside(a.Y, a.Dim, a.Seqs)
 	for s := range a.Seqs.Len() {
 		for d := range a.Dim {
 			r := newSeries(a.Config, a.Seqs, a.X, a.Kernel, a.Bias, a.Cache, s, d)

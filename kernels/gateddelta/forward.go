@@ -3,6 +3,8 @@ package gateddelta
 import (
 	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/matmul"
+	"github.com/gojet/gojet/kernels/packed"
+	"github.com/gojet/gojet/kernels/recurrent"
 	"github.com/gojet/gojet/kernels/vec"
 )
 
@@ -16,23 +18,12 @@ type forwardCall struct {
 // Forward computes what ReferenceForward does, chunk by chunk; a sequence of one token takes the recurrence.
 func Forward(c *cpu.Cores, a *ForwardArgs[float32]) {
 	a.check()
-	clearOutside(a.O, a.Heads*a.ValueDim, a.Seqs)
+	packed.ClearOutside(a.O, a.Heads*a.ValueDim, a.Seqs)
 	heads := a.Seqs.Len() * a.Heads
-	call := forwardCall{ForwardArgs: *a, blocks: valueBlocks(heads, a.ValueDim)}
+	call := forwardCall{ForwardArgs: *a, blocks: recurrent.ValueBlocks(heads, a.ValueDim)}
 	j := cpu.Borrow(c, call)
 	j.For(heads*call.blocks, 1, forwardPart)
 	j.Return()
-}
-
-// valueBlocks is how many blocks of the value dim keep a few cores busy with so many heads. It depends on
-// the shape alone, so that the split, and with it the rounding, is the same on every machine.
-func valueBlocks(heads, valueDim int) int {
-	const enough, narrow = 4, 64
-	blocks := 1
-	for heads*blocks < enough && valueDim >= 2*blocks*narrow {
-		blocks *= 2
-	}
-	return blocks
 }
 
 func forwardPart(a *forwardCall, w *cpu.Worker, lo, _ int) {

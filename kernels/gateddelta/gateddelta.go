@@ -19,10 +19,11 @@ import (
 	"github.com/gojet/gojet/kernels"
 	"github.com/gojet/gojet/kernels/l2norm"
 	"github.com/gojet/gojet/kernels/packed"
+	"github.com/gojet/gojet/kernels/recurrent"
 )
 
 // Chunk is how many tokens the fast version takes at a time.
-const Chunk = 64
+const Chunk = recurrent.Chunk
 
 // NormEps is added to Σx² where queries and keys are normalised.
 const NormEps = l2norm.Eps
@@ -82,12 +83,7 @@ type BackwardArgs[T kernels.Float] struct {
 }
 
 // StatesLen is the length of ForwardArgs.States for n tokens in at most s sequences.
-func StatesLen(f Config, n, s int) int { return (n/Chunk + s) * f.StateLen() }
-
-// stateSlot is where in States the state before chunk c of sequence s stands, in units of StateLen. A
-// sequence of T tokens that begins at token lo has at most (lo+T)/Chunk − lo/Chunk + 1 chunks, so slots of
-// neighbours never meet.
-func stateSlot(seqs packed.Sequences, s, c int) int { return int(seqs.Cu[s])/Chunk + s + c }
+func StatesLen(f Config, n, s int) int { return recurrent.StatesLen(f.StateLen(), n, s) }
 
 type buffer struct {
 	name   string
@@ -138,7 +134,7 @@ func (a *ForwardArgs[T]) check() {
 		{"o", len(a.O), value, false, "[N, H, V]"},
 		{"hT", len(a.HT), state, false, "[rows, H, K, V]"},
 	})
-	checkStates(f, a.Seqs, n, len(a.States))
+	recurrent.CheckStates("gateddelta", f.StateLen(), a.Seqs, n, len(a.States))
 }
 
 func (a *BackwardArgs[T]) check() {
@@ -162,34 +158,17 @@ func (a *BackwardArgs[T]) check() {
 		{"dbeta", len(a.DBeta), n * f.Heads, false, "[N, H]"},
 		{"dh0", len(a.DH0), state, false, "[rows, H, K, V]"},
 	})
-	checkStates(f, a.Seqs, n, len(a.States))
-}
-
-// checkStates allows more than StatesLen, so that one buffer serves batches of fewer sequences.
-func checkStates(f Config, seqs packed.Sequences, n, length int) {
-	if want := StatesLen(f, n, seqs.Len()); length > 0 && length < want {
-		panic(fmt.Sprintf("gateddelta: states has %d values, want %d or more (StatesLen of %d tokens in %d sequences)",
-			length, want, n, seqs.Len()))
-	}
-}
-
-// clearOutside zeroes the rows, of width values each, of the tokens that belong to no sequence.
-func clearOutside[T kernels.Float](x []T, width int, seqs packed.Sequences) {
-	if x == nil {
-		return
-	}
-	clear(x[:int(seqs.Cu[0])*width])
-	clear(x[int(seqs.Cu[seqs.Len()])*width:])
+	recurrent.CheckStates("gateddelta", f.StateLen(), a.Seqs, n, len(a.States))
 }
 
 // clearOutside zeroes what no sequence will write.
 func (a *BackwardArgs[T]) clearOutside() {
 	f := a.Config
-	clearOutside(a.DQ, f.Heads*f.KeyDim, a.Seqs)
-	clearOutside(a.DK, f.Heads*f.KeyDim, a.Seqs)
-	clearOutside(a.DV, f.Heads*f.ValueDim, a.Seqs)
-	clearOutside(a.DG, f.Heads, a.Seqs)
-	clearOutside(a.DBeta, f.Heads, a.Seqs)
+	packed.ClearOutside(a.DQ, f.Heads*f.KeyDim, a.Seqs)
+	packed.ClearOutside(a.DK, f.Heads*f.KeyDim, a.Seqs)
+	packed.ClearOutside(a.DV, f.Heads*f.ValueDim, a.Seqs)
+	packed.ClearOutside(a.DG, f.Heads, a.Seqs)
+	packed.ClearOutside(a.DBeta, f.Heads, a.Seqs)
 	if len(a.DH0) > a.Seqs.Len()*f.StateLen() {
 		clear(a.DH0)
 	}

@@ -1,7 +1,6 @@
 package gateddelta
 
 import (
-	"errors"
 	"path/filepath"
 	"testing"
 
@@ -14,13 +13,7 @@ func TestConformance(t *testing.T) { check.Battery(t, Conformance()) }
 
 // TestDeviceFixtures holds the kernels of a device against the stored reference values, in float32.
 func TestDeviceFixtures(t *testing.T) {
-	d, err := device.Open(0)
-	if errors.Is(err, device.ErrNone) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	d := check.OpenDevice(t)
 	for _, path := range fixtures.Glob(t, "ops/gated_delta_rule_*.safetensors") {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			f := fixtures.Load(t, path)

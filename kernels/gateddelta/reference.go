@@ -5,13 +5,14 @@ import (
 
 	"github.com/gojet/gojet/kernels"
 	"github.com/gojet/gojet/kernels/packed"
+	"github.com/gojet/gojet/kernels/recurrent"
 )
 
 // ReferenceForward is the recurrence, token by token. It does not fill States.
 func ReferenceForward[T kernels.Float](a *ForwardArgs[T]) {
 	a.check()
 	f := a.Config
-	clearOutside(a.O, f.Heads*f.ValueDim, a.Seqs)
+	packed.ClearOutside(a.O, f.Heads*f.ValueDim, a.Seqs)
 	for s := range a.Seqs.Len() {
 		for h := range f.Heads {
 			r := rule[T]{Config: f, seqs: a.Seqs, q: a.Q, k: a.K, v: a.V, g: a.G, beta: a.Beta}
@@ -21,7 +22,7 @@ func ReferenceForward[T kernels.Float](a *ForwardArgs[T]) {
 				x := r.token(t, h)
 				r.step(&x, state)
 				if a.O != nil {
-					times(a.O[(t*f.Heads+h)*f.ValueDim:][:f.ValueDim], state, x.q)
+					recurrent.Times(a.O[(t*f.Heads+h)*f.ValueDim:][:f.ValueDim], state, x.q)
 				}
 			}
 			if a.HT != nil {
@@ -87,7 +88,7 @@ func (r *rule[T]) token(t, h int) token[T] {
 func (r *rule[T]) normalised(x []T, scale T) ([]T, T) {
 	norm := T(1)
 	if r.NormQK {
-		norm = T(1 / math.Sqrt(float64(dot(x, x))+NormEps))
+		norm = T(1 / math.Sqrt(float64(recurrent.Dot(x, x))+NormEps))
 	}
 	y := make([]T, len(x))
 	for i := range x {
@@ -103,11 +104,11 @@ func (r *rule[T]) step(x *token[T], state []T) {
 	}
 	x.decayed = append([]T(nil), state...)
 	x.miss = make([]T, r.ValueDim)
-	times(x.miss, state, x.k)
+	recurrent.Times(x.miss, state, x.k)
 	for j := range x.miss {
 		x.miss[j] = x.v[j] - x.miss[j]
 	}
-	outer(state, x.beta, x.k, x.miss)
+	recurrent.Outer(state, x.beta, x.k, x.miss)
 }
 
 func (r *rule[T]) backward(a *BackwardArgs[T], s, h int) {
@@ -132,22 +133,22 @@ func (r *rule[T]) backward(a *BackwardArgs[T], s, h int) {
 // to before it.
 func (r *rule[T]) stepBack(a *BackwardArgs[T], x *token[T], at int, dState []T) {
 	do := a.DO[at*r.ValueDim:][:r.ValueDim]
-	dq := timesT(x.after, do)
-	outer(dState, 1, x.q, do)
+	dq := recurrent.TimesT(x.after, do)
+	recurrent.Outer(dState, 1, x.q, do)
 
 	du := make([]T, r.ValueDim) // u = beta·miss, S = decayed + k uᵀ
-	times(du, dState, x.k)
-	dk := timesT(dState, x.miss)
+	recurrent.Times(du, dState, x.k)
+	dk := recurrent.TimesT(dState, x.miss)
 	for i := range dk {
 		dk[i] *= x.beta
 	}
-	dBeta := dot(du, x.miss)
-	back := timesT(x.decayed, du) // miss = v − decayedᵀ k
+	dBeta := recurrent.Dot(du, x.miss)
+	back := recurrent.TimesT(x.decayed, du) // miss = v − decayedᵀ k
 	for i := range dk {
 		dk[i] -= x.beta * back[i]
 	}
-	outer(dState, -x.beta, x.k, du)
-	dDecay := dot(dState, x.decayed)
+	recurrent.Outer(dState, -x.beta, x.k, du)
+	dDecay := recurrent.Dot(dState, x.decayed)
 	for i := range dState {
 		dState[i] *= x.decay
 	}
@@ -175,46 +176,9 @@ func (r *rule[T]) stepBack(a *BackwardArgs[T], x *token[T], at int, dState []T) 
 func (r *rule[T]) normaliseBack(dx, dy, x []T, norm, scale T) {
 	var along T
 	if r.NormQK {
-		along = dot(dy, x) * norm * norm
+		along = recurrent.Dot(dy, x) * norm * norm
 	}
 	for i := range dx {
 		dx[i] = scale * norm * (dy[i] - x[i]*along)
-	}
-}
-
-func dot[T kernels.Float](a, b []T) T {
-	var sum float64
-	for i := range a {
-		sum += float64(a[i]) * float64(b[i])
-	}
-	return T(sum)
-}
-
-// times sets y = Sᵀ x for S [len(x), len(y)].
-func times[T kernels.Float](y, s, x []T) {
-	for j := range y {
-		var sum float64
-		for i := range x {
-			sum += float64(s[i*len(y)+j]) * float64(x[i])
-		}
-		y[j] = T(sum)
-	}
-}
-
-// timesT returns S y for S [·, len(y)].
-func timesT[T kernels.Float](s, y []T) []T {
-	x := make([]T, len(s)/len(y))
-	for i := range x {
-		x[i] = dot(s[i*len(y):][:len(y)], y)
-	}
-	return x
-}
-
-// outer adds alpha·x yᵀ to S.
-func outer[T kernels.Float](s []T, alpha T, x, y []T) {
-	for i := range x {
-		for j := range y {
-			s[i*len(y)+j] += alpha * x[i] * y[j]
-		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/matmul"
 	"github.com/gojet/gojet/kernels/packed"
+	"github.com/gojet/gojet/kernels/recurrent"
 	"github.com/gojet/gojet/kernels/vec"
 )
 
@@ -47,7 +48,7 @@ func (x *head) row(states []float32) []float32 {
 // before is the state before chunk c within a buffer of StatesLen values.
 func (x *head) before(states []float32, c int) []float32 {
 	n := x.KeyDim * x.ValueDim
-	return states[(stateSlot(x.seqs, x.s, c)*x.Heads+x.h)*n:][:n]
+	return states[(recurrent.Slot(x.seqs, x.s, c)*x.Heads+x.h)*n:][:n]
 }
 
 // tokens is T.

@@ -5,12 +5,13 @@ import (
 
 	"github.com/gojet/gojet/kernels"
 	"github.com/gojet/gojet/kernels/packed"
+	"github.com/gojet/gojet/kernels/recurrent"
 )
 
 // ReferenceForward is the recurrence, token by token. It does not fill States.
 func ReferenceForward[T kernels.Float](a *ForwardArgs[T]) {
 	a.check()
-	clearOutside(a.O, a.Heads*a.ValueDim, a.Seqs)
+	packed.ClearOutside(a.O, a.Heads*a.ValueDim, a.Seqs)
 	for s := range a.Seqs.Len() {
 		for h := range a.Heads {
 			r := rule[T]{a.Config, a.Seqs, a.Q, a.K, a.V, a.G, a.A, a.B}
@@ -21,7 +22,7 @@ func ReferenceForward[T kernels.Float](a *ForwardArgs[T]) {
 				r.step(&x, state)
 				if a.O != nil {
 					o := a.O[(t*r.Heads+h)*r.ValueDim:][:r.ValueDim]
-					times(o, state, x.q)
+					recurrent.Times(o, state, x.q)
 					for j := range o {
 						o[j] *= T(r.scale())
 					}
@@ -92,7 +93,7 @@ func (r *rule[T]) token(t, h int) token[T] {
 func (r *rule[T]) step(x *token[T], state []T) {
 	if r.LowRank {
 		x.u = make([]T, r.ValueDim)
-		times(x.u, state, x.a)
+		recurrent.Times(x.u, state, x.a)
 	}
 	for i, d := range x.decay {
 		s := state[i*r.ValueDim:][:r.ValueDim]
@@ -146,24 +147,24 @@ func (r *rule[T]) stepBack(a *BackwardArgs[T], x *token[T], at int, dState []T) 
 	for j := range do {
 		do[j] *= T(r.scale())
 	}
-	put(a.DQ, at*n, timesT(x.after, do))
-	outer(dState, 1, x.q, do)
-	put(a.DK, at*n, timesT(dState, x.v))
+	put(a.DQ, at*n, recurrent.TimesT(x.after, do))
+	recurrent.Outer(dState, 1, x.q, do)
+	put(a.DK, at*n, recurrent.TimesT(dState, x.v))
 	dv := make([]T, m)
-	times(dv, dState, x.k)
+	recurrent.Times(dv, dState, x.k)
 	put(a.DV, at*m, dv)
 
 	du := make([]T, m)
 	if r.LowRank {
-		put(a.DB, at*n, timesT(dState, x.u))
-		times(du, dState, x.b)
-		put(a.DA, at*n, timesT(x.before, du))
+		put(a.DB, at*n, recurrent.TimesT(dState, x.u))
+		recurrent.Times(du, dState, x.b)
+		put(a.DA, at*n, recurrent.TimesT(x.before, du))
 	}
 	c := r.Gates()
 	dg := make([]T, c)
 	for i, d := range x.decay {
 		row := dState[i*m:][:m]
-		dg[i%c] += d * dot(row, x.before[i*m:][:m])
+		dg[i%c] += d * recurrent.Dot(row, x.before[i*m:][:m])
 		for j := range row {
 			row[j] *= d
 			if r.LowRank {
@@ -178,42 +179,5 @@ func (r *rule[T]) stepBack(a *BackwardArgs[T], x *token[T], at int, dState []T) 
 func put[T kernels.Float](dst []T, at int, src []T) {
 	if dst != nil {
 		copy(dst[at:], src)
-	}
-}
-
-func dot[T kernels.Float](a, b []T) T {
-	var sum float64
-	for i := range a {
-		sum += float64(a[i]) * float64(b[i])
-	}
-	return T(sum)
-}
-
-// times sets y = Sᵀ x for S [len(x), len(y)].
-func times[T kernels.Float](y, s, x []T) {
-	for j := range y {
-		var sum float64
-		for i := range x {
-			sum += float64(s[i*len(y)+j]) * float64(x[i])
-		}
-		y[j] = T(sum)
-	}
-}
-
-// timesT returns S y for S [·, len(y)].
-func timesT[T kernels.Float](s, y []T) []T {
-	x := make([]T, len(s)/len(y))
-	for i := range x {
-		x[i] = dot(s[i*len(y):][:len(y)], y)
-	}
-	return x
-}
-
-// outer adds alpha·x yᵀ to S.
-func outer[T kernels.Float](s []T, alpha T, x, y []T) {
-	for i := range x {
-		for j := range y {
-			s[i*len(y)+j] += alpha * x[i] * y[j]
-		}
 	}
 }

@@ -1,21 +1,15 @@
 package multi
 
 import (
-	"errors"
 	"slices"
 	"testing"
 
+	"github.com/gojet/gojet/kernels/check"
 	"github.com/gojet/gojet/kernels/device"
 )
 
 func TestTable(t *testing.T) {
-	d, err := device.Open(0)
-	if errors.Is(err, device.ErrNone) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	d := check.OpenDevice(t)
 	x := d.New(device.Float32, 8)
 	defer d.Free(x)
 	entries := make([]Entry, 3)

@@ -76,3 +76,12 @@ func (q Sequences) Validate(n, rows int) error {
 	}
 	return nil
 }
+
+// ClearOutside zeroes the rows of x, of width values each, of the tokens that belong to no sequence. An empty x is none.
+func ClearOutside[T any](x []T, width int, q Sequences) {
+	if len(x) == 0 {
+		return
+	}
+	clear(x[:int(q.Cu[0])*width])
+	clear(x[int(q.Cu[q.Len()])*width:])
+}

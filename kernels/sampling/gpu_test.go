@@ -1,7 +1,6 @@
 package sampling
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -13,18 +12,6 @@ import (
 )
 
 func TestConformance(t *testing.T) { check.Battery(t, Conformance()) }
-
-func open(t *testing.T) *device.Device {
-	t.Helper()
-	d, err := device.Open(0)
-	if errors.Is(err, device.ErrNone) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
-	return d
-}
 
 // batch is S sequences with the same logits and settings, and seeds of their own.
 type batch struct {
@@ -93,7 +80,7 @@ func (b *batch) free() {
 // Draws have the probabilities of the reference: none outside the kept tokens, and Pearson's chi-squared statistic within
 // five standard deviations.
 func TestDistribution(t *testing.T) {
-	d := open(t)
+	d := check.OpenDevice(t)
 	sequences, rounds := 400, 2
 	if !d.Info().Emulated {
 		rounds = 50
@@ -185,7 +172,7 @@ func compare(t *testing.T, count, want []float64, draws float64) {
 
 // The same seed and number give the same token, alone or in a batch; tokens join the history and draws are counted.
 func TestState(t *testing.T) {
-	d := open(t)
+	d := check.OpenDevice(t)
 	logits := make([]float32, 100)
 	for id := range logits {
 		logits[id] = float32(check.Rand(uint64(id)).NormFloat64())
@@ -220,7 +207,7 @@ func TestState(t *testing.T) {
 }
 
 func TestBadLogits(t *testing.T) {
-	d := open(t)
+	d := check.OpenDevice(t)
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for _, temperature := range []float64{0, 1} {
 		for _, c := range []struct {
@@ -238,7 +225,7 @@ func TestBadLogits(t *testing.T) {
 
 // TestRows: sequences whose settings lie in rows of other numbers.
 func TestRows(t *testing.T) {
-	d := open(t)
+	d := check.OpenDevice(t)
 	const vocab = 70
 	rows := []int32{3, 0, 2}
 	values, draws, seen := make([]float32, 0, 16), make([]int32, 12), make([]int32, 4*SeenWords(vocab))
@@ -273,7 +260,7 @@ func TestRows(t *testing.T) {
 
 // TestChunks: draws where a row is cut into many chunks, and into chunks of several steps, of tokens in the first and the last.
 func TestChunks(t *testing.T) {
-	d := open(t)
+	d := check.OpenDevice(t)
 	const sequences = 30
 	for i, set := range []Settings{{1, 1, 0, 1}, {1, 0.99, 0, 1}, {1, 1, 2, 1}, {1, 0.99, 3000, 1}} {
 		vocab := []int{9001, 33003}[i%2]
