@@ -27,7 +27,7 @@ struct Place {
 };
 
 // find_slot says which chunk has slot number slot of N/CHUNK + S: chunk c of sequence s has slot cu[s]/CHUNK + s + c, as
-// stateSlot in Go.
+// recurrent.Slot in Go.
 GOJET_FN Place find_slot(const int* cu, int S, int slot) {
   int lo = 0, hi = S;
   while (hi - lo > 1) {

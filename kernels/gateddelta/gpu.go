@@ -86,7 +86,7 @@ func DeviceStatesLen(f Config, n, s int, t device.Type) int {
 	return int(f.keptBytes(slotsOf(n, s), t, true)) / t.Size()
 }
 
-// slotsOf is how many chunks there can be: see stateSlot.
+// slotsOf is how many chunks there can be: see recurrent.Slot.
 func slotsOf(n, s int) int { return n/Chunk + s }
 
 // kept are the pieces of States, by slot and head; gateddelta.cuh says what is in them.
