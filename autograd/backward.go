@@ -10,6 +10,8 @@ type BackwardConfig struct {
 	// Recompute trades time for memory: operations inside a Segment are computed again in the reverse
 	// pass instead of being kept from the forward pass (https://arxiv.org/abs/1604.06174).
 	Recompute bool
+	// Segments is how many of them are computed again, the first ones of the graph, whose values would be kept longest; 0 is all.
+	Segments int
 }
 
 // Backward appends the gradient of the scalar loss with respect to each of wrt.
@@ -87,10 +89,12 @@ type pass struct {
 	needs   map[*Node]bool
 	segment int
 	clones  map[*Node][]*Node // recomputed results by source
+	chosen  []int             // segments that are recomputed
 }
 
 func (p *pass) sweep(sources, wrt []*Node) {
 	p.needs = p.g.needed(sources, wrt)
+	p.choose(sources)
 	for i := len(sources) - 1; i >= 0 && p.g.err == nil; i-- {
 		p.step(sources[i])
 	}
@@ -185,7 +189,7 @@ func (p *pass) total(n *Node) *Node {
 // kept returns the node that the gradient of a should read for n: n itself, or where activations are not kept, its
 // recomputation. Nodes of other segments are kept: they are what segments start from.
 func (p *pass) kept(a *applied, n *Node) *Node {
-	if !p.cfg.Recompute || a.segment == 0 {
+	if !slices.Contains(p.chosen, a.segment) {
 		return n
 	}
 	if p.segment != a.segment {
@@ -193,6 +197,17 @@ func (p *pass) kept(a *applied, n *Node) *Node {
 		clear(p.clones)
 	}
 	return p.again(n)
+}
+
+// choose picks the segments that are computed again, among those that gradients flow through.
+func (p *pass) choose(sources []*Node) {
+	for _, n := range sources {
+		a := p.g.info[n]
+		full := p.cfg.Segments > 0 && len(p.chosen) == p.cfg.Segments
+		if p.cfg.Recompute && !full && a.segment != 0 && p.needs[a.outs[0]] && !slices.Contains(p.chosen, a.segment) {
+			p.chosen = append(p.chosen, a.segment)
+		}
+	}
 }
 
 // rebuilder is an operation that stands between segments and can make one of its results again from another, so that only

@@ -86,6 +86,7 @@ func TestBadInput(t *testing.T) {
 	for _, tc := range []struct{ name, old, new, want string }{
 		{"unknown_field", "steps: 10", "stepz: 10", "small.yaml:27: stages.one.stepz is unknown, did you mean steps? Allowed: steps, name, model,"},
 		{"duplicate_key", "steps: 5", "steps: 5\n    steps: 6", "small.yaml:33: stages.two.steps is given twice, first on line 32"},
+		{"recompute_layers alone", "steps: 5", "steps: 5\n    recompute_layers: 2", "small.yaml:33: stages.two.recompute_layers is 2 without recompute: true"},
 		{"wrong_type", "steps: 5", "steps: many", "small.yaml:32: stages.two.steps is many, want a whole number"},
 		{"alias_bomb", "name: small", "a: &a [x,x]\nb: &b [*a,*a]\nname: small", "small.yaml:1: anchor &a, want the value alone"},
 		{"20k_depth", "name: small", "name: " + strings.Repeat("[", 20000), "depth"},

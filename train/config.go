@@ -112,7 +112,10 @@ type Stage struct {
 	// float64 runs the plain references on the CPU: slow, for small models whose training must be followed exactly,
 	// since AdamW amplifies the rounding of float32 from step to step.
 	Precision Precision `yaml:"precision"`
-	Recompute bool      `yaml:"recompute"` // activation checkpointing: less memory, a third more time
+	// Recompute is activation checkpointing: less memory, a third more time. RecomputeLayers is how many layers it takes, the
+	// first ones; 0 is all.
+	Recompute       bool `yaml:"recompute"`
+	RecomputeLayers int  `yaml:"recompute_layers"`
 
 	EvalEvery   int       `yaml:"eval_every"` // steps; 0 for the end of the stage only
 	EvalBatches int       `yaml:"eval_batches"`
@@ -141,6 +144,7 @@ func (s Stage) Validate() error {
 		greatest int
 	}{
 		{"steps", s.Steps, 1, 1 << 31}, {"length", s.Length, 2, 1 << 24}, {"rows", s.Rows, 1, 1 << 20}, {"accumulate", s.Accumulate, 1, 1 << 20},
+		{"recompute_layers", s.RecomputeLayers, 0, 1 << 20},
 		{"eval_every", s.EvalEvery, 0, 1 << 31}, {"eval_batches", s.EvalBatches, 0, 1 << 20}, {"sample_every", s.SampleEvery, 0, 1 << 31},
 		{"save_every", s.SaveEvery, 0, 1 << 31}, {"max_skipped", s.MaxSkipped, 0, 1 << 31}, {"early_stop.patience", s.EarlyStop.Patience, 0, 1 << 20},
 		{"lora.rank", s.LoRA.Rank, 0, 1 << 16},
@@ -162,6 +166,9 @@ func (s Stage) Validate() error {
 		if _, err := path.Match(p, ""); err != nil {
 			return fmt.Errorf("pattern %q: %w", p, err)
 		}
+	}
+	if s.RecomputeLayers > 0 && !s.Recompute {
+		return fmt.Errorf("recompute_layers is %d without recompute: true", s.RecomputeLayers)
 	}
 	if s.LoRA.Rank > 0 && (!finite(s.LoRA.Alpha) || s.LoRA.Alpha <= 0 || len(s.LoRA.Targets) == 0) {
 		return fmt.Errorf("lora has alpha %v and %d targets, want a number above 0 and at least one target", s.LoRA.Alpha, len(s.LoRA.Targets))

@@ -106,7 +106,7 @@ func (p *pass) backward(g *autograd.Graph, total, scale *autograd.Node, learns [
 	for i, l := range learns {
 		wrt[i] = g.Inputs()[l.Name]
 	}
-	cfg := autograd.BackwardConfig{Recompute: p.stage.Recompute}
+	cfg := autograd.BackwardConfig{Recompute: p.stage.Recompute, Segments: p.stage.RecomputeLayers}
 	if p.stage.Accumulate == 1 {
 		p.grads = g.Backward(total, wrt, cfg)
 		return p.grads

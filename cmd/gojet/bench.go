@@ -164,24 +164,25 @@ func (b *bench) run(rows []check.Benchmark) ([]check.Measurement, error) {
 		}
 		m := row.Measure(b.device, b.ceilings)
 		list = append(list, m)
-		if err := b.again(m.Error); err != nil {
+		if err := b.again(&m); err != nil {
 			return nil, err
 		}
 	}
 	return list, nil
 }
 
-// again opens the device anew after a fault.
-func (b *bench) again(fault string) error {
-	if fault == "" {
+// again opens the device anew after a row that failed. Some faults are the process's: then there is no going on.
+func (b *bench) again(m *check.Measurement) error {
+	if m.Error == "" {
 		return nil
 	}
 	b.device.Close()
 	d, err := device.Open(0)
-	if err == nil {
-		b.device = d
+	if err != nil {
+		return fmt.Errorf("%s (%s): %s; after that %w", m.Name, m.Shape, oneLine(m.Error), err)
 	}
-	return err
+	b.device = d
+	return nil
 }
 
 func (b *bench) machine() *autograd.Machine { return autograd.OnDevice(b.device, device.BF16, b.cores) }
@@ -228,7 +229,7 @@ func (b *bench) steps() ([]check.Measurement, error) {
 			m.Error = err.Error()
 		}
 		list = append(list, m)
-		if err := b.again(m.Error); err != nil {
+		if err := b.again(&m); err != nil {
 			return nil, err
 		}
 	}

@@ -56,7 +56,7 @@ func (b *bench) decode() ([]check.Measurement, error) {
 			m.Error = err.Error()
 		}
 		list = append(list, m)
-		if err := b.again(m.Error); err != nil {
+		if err := b.again(&m); err != nil {
 			return nil, err
 		}
 	}

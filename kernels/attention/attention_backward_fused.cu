@@ -3,8 +3,8 @@
 //
 // A block owns 128 keys of one key head and walks over tiles of kQueries queries, from the last that sees them to the first,
 // and in each tile over its kHeads query heads: a visit. Two warpgroups have 64 keys each: S = k·qᵀ, dP = v·doᵀ, both [keys,
-// queries]; dv += P·do and dk += dS·q from registers. dS goes through shared memory for dq = dSᵀ·k of the visit, of which
-// each warpgroup makes half. A third warpgroup moves data: one thread loads, two add dq to sums in device memory.
+// queries]; dv += P·do with P from registers. dS goes through shared memory for dk += dS·q and dq = dSᵀ·k of the visit, of
+// which each warpgroup makes half. A third warpgroup moves data: one thread loads, two add dq to sums in device memory.
 //
 // The sums stay in order: blocks that see a tile of queries take turns, keys from left to right; the last, which owns the
 // tile's own positions, adds its part to the sum and writes dq. Work is given out longest first and, within a sequence,
@@ -23,10 +23,7 @@ constexpr int kBoxes = D / 64;                       // across the features
 constexpr int kDepthQ = 3, kDepthO = 2;              // tiles under way
 constexpr int kTileBytes = kQueries * D * 2, kSumBytes = kQueries * D * 4, kStatBytes = 2 * kQueries * 4;
 constexpr float kLog2e = 1.4426950408889634f;
-
-// How a visit is made, VARIANT: kAhead begins the next visit's scores before dq is handed over, kFromShared multiplies dS by
-// q from shared memory instead of registers, kRounded makes dS of the rounded probabilities.
-constexpr bool kAhead = VARIANT > 1, kFromShared = VARIANT == 3, kRounded = kQueries == 128 || VARIANT == 2;
+constexpr bool kRounded = kQueries == 128;           // dS is made of the rounded probabilities, which saves registers
 
 struct Shared {
   bf16 k[kKeys * D], v[kKeys * D];
@@ -222,7 +219,6 @@ __device__ __forceinline__ void compute(Shared& s, const Work& w, bf16* dq, bf16
   const int dsRow = group * 64 + warp_id() % 4 * 16 + lane % 16, dsPiece = lane / 16;
 
   float gk[D / 2] = {}, gv[D / 2] = {}, p[kQueries / 2];
-  unsigned b[kQueries / 16][4]; // dS
   int sums = 0;
 
   // A visit has two halves, up to dS and from it on. The second half of one and the first of the next are the loop's body: the
@@ -235,7 +231,6 @@ __device__ __forceinline__ void compute(Shared& s, const Work& w, bf16* dq, bf16
     wgmma_commit();
   };
   auto first = [&](int i) {
-    if constexpr (!kAhead) begin(i);
     const Visit x(w, i);
     const int qs = i % kDepthQ, os = i % 2;
     float ds[kQueries / 2];
@@ -244,7 +239,7 @@ __device__ __forceinline__ void compute(Shared& s, const Work& w, bf16* dq, bf16
     scores(ds, vs, s.o[os]);
     wgmma_commit();
     wgmma_wait<1>(p);
-    if (kAhead && i > 0) { // dk of the visit before is done, too
+    if (i > 0) { // dk of the visit before is done, too
       hold(gk);
       arrive(&s.qEmpty[(i - 1) % kDepthQ]);
     }
@@ -285,6 +280,7 @@ __device__ __forceinline__ void compute(Shared& s, const Work& w, bf16* dq, bf16
         ds[4 * j + 2 * h + 1] = x.y * (ds[4 * j + 2 * h + 1] - dot.y);
       }
     }
+    unsigned b[kQueries / 16][4]; // dS
     pieces(b, ds);
 #pragma unroll
     for (int k = 0; k < kQueries / 16; k++) {
@@ -305,22 +301,15 @@ __device__ __forceinline__ void compute(Shared& s, const Work& w, bf16* dq, bf16
 #pragma unroll
     for (int k = 0; k < kKeys / 16; k++) Wgmma<64>::template ss<1, 1>(g, left + k * 128, right + k * 128, k > 0);
     wgmma_commit();
-    if constexpr (kFromShared)
-      accumulate(gk, s.ds[os] + group * 64 * 64, s.q[i % kDepthQ]);
-    else
-      accumulate(gk, b, s.q[i % kDepthQ]);
+    accumulate(gk, s.ds[os] + group * 64 * 64, s.q[i % kDepthQ]);
     wgmma_commit();
-    if (kAhead && !last) {
+    if (!last) {
       begin(i + 1);
       wgmma_wait<2>(g);
     } else {
       wgmma_wait<1>(g);
     }
     deliver(s, w, Visit(w, i), i, sums, g, dq);
-    if constexpr (!kAhead) {
-      wgmma_wait<0>(gk);
-      arrive(&s.qEmpty[i % kDepthQ]);
-    }
   };
 
   barrier_wait(&s.kv, 0);

@@ -31,7 +31,7 @@ func Benchmarks() []check.Benchmark {
 		cachedSize{small, 1, 4096, 28672, tuning{}}.benchmark("attention prefill with a cache"),
 	}
 	for _, t := range []tuning{{stages: 2}, {stages: 4}, {stages: 4, hint: 1}, {heads: 1}, {walk: 1}, {hint: 1}, {hint: 2}, {hint: 1, heads: 1}, {hint: 2, heads: 1}} {
-		row := cachedSize{small, 64, 1, 65535, t}.benchmark(fmt.Sprintf("attention decode trial %+v", t))
+		row := cachedSize{small, 64, 1, 65535, t}.benchmark(fmt.Sprintf("trial of attention decode %+v", t))
 		rows = append(rows, row)
 	}
 	return append(rows, backwardBenchmarks()...)

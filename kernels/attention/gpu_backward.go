@@ -31,7 +31,6 @@ type DeviceBackwardArgs struct {
 	// For tests:
 	portable bool // leaves Hopper's own instructions alone
 	split    int  // replaces the fused kernel's choice unless 0
-	variant  int  // the same
 }
 
 func (a *DeviceBackwardArgs) tokens() int    { return a.Q.Len / a.width() }

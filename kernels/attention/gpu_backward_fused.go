@@ -78,10 +78,6 @@ func (f *fused) scratch() int64 {
 }
 
 func (f *fused) launch(q *device.Queue, a *DeviceBackwardArgs) {
-	variant := 3
-	if a.variant > 0 {
-		variant = a.variant
-	}
 	m := f.memory(a.Scratch)
 	a.prepare(q, m.stats, f.tile, m.items, f.items, m.turns, m.ticket)
 
@@ -89,7 +85,7 @@ func (f *fused) launch(q *device.Queue, a *DeviceBackwardArgs) {
 		return q.Describe(device.TensorMap{T: t, Rows: f.n, Cols: columns, BoxRows: rows, BoxCols: 64, Swizzle: 128})
 	}
 	src := &device.Source{File: "attention_backward_fused.cu", Text: fusedText}
-	defines := append(f.defines(), device.Define{Name: "SPLIT", Value: f.split}, device.Define{Name: "VARIANT", Value: variant})
+	defines := append(f.defines(), device.Define{Name: "SPLIT", Value: f.split})
 	grid := device.Grid{X: f.items * f.KVHeads * f.split, Threads: 384, Shared: f.shared()}
 	q.Launch(q.Kernel(src, "attention_backward_fused", defines...), grid,
 		describe(a.Q, f.width(), f.tile), describe(a.K, f.stride(), fusedKeys), describe(a.V, f.stride(), fusedKeys), describe(a.DO, f.width(), f.tile),

@@ -46,10 +46,11 @@ func benchNet(b *testing.B) (net *Net, rows, length int) {
 	w, noise := layers.Weights{}, uint32(1)
 	for _, p := range d.Params() {
 		v := make([]float32, p.Size())
+		norm := strings.HasSuffix(p.Name, "norm.weight")
 		for i := range v { // quick, where a billion draws would take minutes
 			noise = noise*1664525 + 1013904223
 			v[i] = (float32(noise>>8)/(1<<24) - 0.5) * 0.07
-			if strings.HasSuffix(p.Name, "norm.weight") {
+			if norm {
 				v[i] = 1
 			}
 		}
