@@ -24,17 +24,6 @@ GOJET_FN unsigned pair(const T* row, int d, bool valid) {
   return pack2(d < D ? load(row + d) : 0, d + 1 < D ? load(row + d + 1) : 0);
 }
 
-// bring is fetch of what is read once.
-GOJET_FN void bring(char* to, const T* row, int c, unsigned long long policy) {
-#if HINT == 0 || defined(GOJET_EMULATE)
-  fetch(to, row, c, true);
-#elif HINT == 1
-  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(row + c * 8) : "memory");
-#else
-  asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(row + c * 8), "l"(policy) : "memory");
-#endif
-}
-
 extern "C" __global__ void __launch_bounds__(THREADS) attention_decode(float* parts, float2* sums, const T* q, const T* k, const T* v, const T* kc, const T* vc, int cap,
                                                                        const int* buf, int S, int N, int ranges, int walk, float scale, int* counter) {
   SHARED(memory);
@@ -49,10 +38,6 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_decode(float* pa
   const int keyhead = part / PARTS * KEYHEADS, head = keyhead * GROUP + part % PARTS * 16;  // the block's first ones
   const int heads = min(BLOCKHEADS, GROUP - part % PARTS * 16);
   Keys keys(k, v, kc, vc, cap, seqs, seq, keyhead + own);
-  unsigned long long policy = 0;
-#if HINT == 2 && !defined(GOJET_EMULATE)
-  asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
-#endif
   const float fold = scale * LOG2E;
   char* mine = memory + warp * (STAGES * STAGE);
   float* meet = (float*)(memory + STAGES * WARPS * STAGE);
@@ -75,8 +60,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_decode(float* pa
 #pragma unroll
           for (int j = lane; j < 16 * (DP / 8); j += 32) {
             const int row = j / (DP / 8), c = j % (DP / 8);
-            bring(place(stage, row, c), key + row * (KV * D), c, policy);
-            bring(place(stage + 16 * PITCH, row, c), value + row * (KV * D), c, policy);
+            fetch(place(stage, row, c), key + row * (KV * D), c, true);
+            fetch(place(stage + 16 * PITCH, row, c), value + row * (KV * D), c, true);
           }
         } else {
           for (int j = lane; j < 16 * (DP / 8); j += 32) {

@@ -22,17 +22,13 @@ func Benchmarks() []check.Benchmark {
 	fwd.Peer, fwd.PeerMS, fwd.Goal = "cuDNN", 0.415, 0.42
 	old.Name += ", without wgmma"
 	old.Peer, old.PeerMS = "flash-attention 2", 0.756
-	decode := cachedSize{small, 64, 1, 65535, tuning{}}.benchmark("attention decode")
+	decode := cachedSize{small, 64, 1, 65535}.benchmark("attention decode")
 	decode.Peer, decode.PeerMS, decode.Goal = "PyTorch SDPA", 1.42, 1.42
 	rows := []check.Benchmark{
 		fwd, old, windowed.forward(), narrow.forward(), decode,
-		cachedSize{small, 1, 1, 65535, tuning{}}.benchmark("attention decode"),
-		cachedSize{small, 128, 1, 4095, tuning{}}.benchmark("attention decode"),
-		cachedSize{small, 1, 4096, 28672, tuning{}}.benchmark("attention prefill with a cache"),
-	}
-	for _, t := range []tuning{{stages: 2}, {stages: 4}, {stages: 4, hint: 1}, {heads: 1}, {walk: 1}, {hint: 1}, {hint: 2}, {hint: 1, heads: 1}, {hint: 2, heads: 1}} {
-		row := cachedSize{small, 64, 1, 65535, t}.benchmark(fmt.Sprintf("trial of attention decode %+v", t))
-		rows = append(rows, row)
+		cachedSize{small, 1, 1, 65535}.benchmark("attention decode"),
+		cachedSize{small, 128, 1, 4095}.benchmark("attention decode"),
+		cachedSize{small, 1, 4096, 28672}.benchmark("attention prefill with a cache"),
 	}
 	return append(rows, backwardBenchmarks()...)
 }
@@ -42,7 +38,6 @@ type problemSize struct {
 	Config
 	batch, length int
 	portable      bool
-	tuning        tuning
 }
 
 // keys is how many keys all queries of a sequence of length new tokens see, when before tokens lie before them.
@@ -108,7 +103,7 @@ func (b *benchBuffers) free() {
 func (p problemSize) buffers(d *device.Device) *benchBuffers {
 	b := &benchBuffers{d: d}
 	n := p.batch * p.length
-	b.forward = DeviceForwardArgs{Config: p.Config, portable: p.portable, tuning: p.tuning, Q: b.random(p.width(), n), K: b.random(p.stride(), n), V: b.random(p.stride(), n),
+	b.forward = DeviceForwardArgs{Config: p.Config, portable: p.portable, Q: b.random(p.width(), n), K: b.random(p.stride(), n), V: b.random(p.stride(), n),
 		Seqs: b.keep(check.Ints(d, sequenceBuffer(packed.Batch(p.batch, p.length)))),
 		O:    b.empty(device.BF16, n*p.width()), LSE: b.empty(device.Float32, n*p.Heads),
 		Scratch: b.bytes(DeviceForwardScratch(p.Config, n, p.batch, 0, device.BF16))}
@@ -119,7 +114,6 @@ func (p problemSize) buffers(d *device.Device) *benchBuffers {
 type cachedSize struct {
 	Config
 	batch, length, before int
-	tuning                tuning
 }
 
 func (p cachedSize) benchmark(name string) check.Benchmark {
@@ -135,10 +129,10 @@ func (p cachedSize) benchmark(name string) check.Benchmark {
 			for range p.batch {
 				seqs.Pos = append(seqs.Pos, int32(p.before))
 			}
-			a := DeviceForwardArgs{Config: p.Config, tuning: p.tuning, Q: b.random(p.width(), n), K: b.random(p.stride(), n), V: b.random(p.stride(), n),
+			a := DeviceForwardArgs{Config: p.Config, Q: b.random(p.width(), n), K: b.random(p.stride(), n), V: b.random(p.stride(), n),
 				Seqs:   b.keep(check.Ints(d, sequenceBuffer(seqs))),
 				KCache: b.random(p.stride(), p.batch*keys), VCache: b.random(p.stride(), p.batch*keys), Cap: keys,
-				O: b.empty(device.BF16, n*p.width()), Scratch: b.bytes(forwardScratch(p.Config, n, p.batch, keys, device.BF16, p.tuning))}
+				O: b.empty(device.BF16, n*p.width()), Scratch: b.bytes(DeviceForwardScratch(p.Config, n, p.batch, keys, device.BF16))}
 			return func(q *device.Queue) { DeviceForward(q, &a) }, b.free
 		},
 	}

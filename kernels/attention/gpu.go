@@ -49,16 +49,9 @@ type DeviceForwardArgs struct {
 
 	Scratch device.Tensor // DeviceForwardScratch bytes
 
-	portable bool // leaves Hopper's own instructions alone, for tests
-	tuning   tuning
-}
-
-// tuning are choices under measurement; zero is the default.
-type tuning struct {
-	stages int // attention_decode: groups of keys under way
-	heads  int // attention_decode: key heads of a block
-	walk   int // attention_decode: leaves of a block
-	hint   int // attention_decode: 1 fetches 256 bytes into L2, 2 evicts first
+	// For tests:
+	portable bool // leaves Hopper's own instructions alone
+	walk     int  // replaces attention_decode's leaves of a block unless 0
 }
 
 func (a *DeviceForwardArgs) tokens() int    { return a.Q.Len / a.width() }
@@ -120,13 +113,10 @@ type decoding struct {
 
 // decoding plans for s sequences. Blocks that walk over many leaves leave less behind to be folded, but s of them alone must keep
 // the device busy: the sequences may be much shorter than the cache.
-func (c Config) decoding(s, capacity int, t tuning) decoding {
+func (c Config) decoding(s, capacity, walk int) decoding {
 	d := decoding{heads: 1, walk: 1}
 	if c.KVHeads%2 == 0 && c.group() <= 8 && c.Dim <= 128 {
 		d.heads = 2
-	}
-	if t.heads > 0 {
-		d.heads = t.heads
 	}
 	d.blocks = c.KVHeads / d.heads * ((c.group() + 15) / 16)
 	keys := capacity
@@ -136,8 +126,8 @@ func (c Config) decoding(s, capacity int, t tuning) decoding {
 	if blocks := s * d.blocks; blocks >= manyBlocks/4 && blocks*keys >= manyBlocks*foldLeaves*leafKeys {
 		d.walk = foldLeaves
 	}
-	if t.walk > 0 {
-		d.walk = t.walk
+	if walk > 0 {
+		d.walk = walk
 	}
 	each := d.walk * leafKeys
 	d.ranges = (capacity + each - 1) / each
@@ -150,10 +140,10 @@ func (c Config) decoding(s, capacity int, t tuning) decoding {
 // DeviceForwardScratch returns the bytes of scratch memory that DeviceForward needs for n tokens in s sequences, with a cache of
 // capacity positions a row, or 0 for none.
 func DeviceForwardScratch(c Config, n, s, capacity int, t device.Type) int64 {
-	return forwardScratch(c, n, s, capacity, t, tuning{})
+	return forwardScratch(c, n, s, capacity, t, 0)
 }
 
-func forwardScratch(c Config, n, s, capacity int, t device.Type, with tuning) int64 {
+func forwardScratch(c Config, n, s, capacity int, t device.Type, walk int) int64 {
 	if t != device.BF16 {
 		return 0
 	}
@@ -161,7 +151,7 @@ func forwardScratch(c Config, n, s, capacity int, t device.Type, with tuning) in
 	if capacity == 0 {
 		return counter
 	}
-	rows := int64(min(n, fewTokens*s)) * int64(c.Heads) * int64(c.decoding(s, capacity, with).ranges)
+	rows := int64(min(n, fewTokens*s)) * int64(c.Heads) * int64(c.decoding(s, capacity, walk).ranges)
 	return counter + device.Aligned(rows*int64(c.padded())*4) + device.Aligned(2*rows*4)
 }
 
@@ -211,7 +201,7 @@ func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
 			a.finish(q, decoding{}, device.Tensor{}, device.Tensor{})
 		}
 	case a.cached():
-		how := a.decoding(a.sequences(), a.Cap, a.tuning)
+		how := a.decoding(a.sequences(), a.Cap, a.walk)
 		counter, parts, sums := a.divide(how)
 		a.decode(q, how, counter, parts, sums)
 		switch {
@@ -267,11 +257,8 @@ func (a *DeviceForwardArgs) decode(q *device.Queue, how decoding, counter, parts
 	if shared(stages) > 110<<10 { // two blocks share a processor
 		stages = 2
 	}
-	if a.tuning.stages > 0 {
-		stages = a.tuning.stages
-	}
 	k := a.kernel(q, a.Q.Type, true, "attention_decode", decodeText, device.Define{Name: "LEAF", Value: leafKeys},
-		device.Define{Name: "KEYHEADS", Value: how.heads}, device.Define{Name: "STAGES", Value: stages}, device.Define{Name: "HINT", Value: a.tuning.hint})
+		device.Define{Name: "KEYHEADS", Value: how.heads}, device.Define{Name: "STAGES", Value: stages})
 	q.Launch(k, device.Grid{X: how.ranges * how.blocks, Y: s, Threads: 32 * decodeWarps, Shared: shared(stages)},
 		parts, sums, a.Q, a.K, a.V, a.KCache, a.VCache, a.Cap, a.Seqs, s, n, how.ranges, how.walk, a.scale(), counter)
 }

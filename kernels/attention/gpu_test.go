@@ -43,7 +43,6 @@ func TestDeviceAlone(t *testing.T) {
 	q, k, v := upload(n*c.width()), upload(n*c.stride()), upload(n*c.stride())
 	// run gives the result of sequences first to end.
 	run := func(first, end, walk int) []bf16.BF16 {
-		how := tuning{walk: walk}
 		lo, seqs := 0, packed.Sequences{Cu: []int32{0}}
 		for s, m := range lengths {
 			if s < first {
@@ -54,11 +53,11 @@ func TestDeviceAlone(t *testing.T) {
 			}
 		}
 		m := int(seqs.Cu[len(seqs.Cu)-1])
-		o, scratch := d.New(device.BF16, m*c.width()), d.New(device.Float32, int(forwardScratch(c, m, seqs.Len(), capacity, device.BF16, how)/4))
+		o, scratch := d.New(device.BF16, m*c.width()), d.New(device.Float32, int(forwardScratch(c, m, seqs.Len(), capacity, device.BF16, walk)/4))
 		d.Poison(o)
 		d.Poison(scratch)
 		DeviceForward(d, &DeviceForwardArgs{Config: c, Seqs: check.Ints(d, sequenceBuffer(seqs)), Q: q.Slice(lo*c.width(), m*c.width()),
-			K: k.Slice(lo*c.stride(), m*c.stride()), V: v.Slice(lo*c.stride(), m*c.stride()), KCache: kc, VCache: vc, Cap: capacity, O: o, Scratch: scratch, tuning: how})
+			K: k.Slice(lo*c.stride(), m*c.stride()), V: v.Slice(lo*c.stride(), m*c.stride()), KCache: kc, VCache: vc, Cap: capacity, O: o, Scratch: scratch, walk: walk})
 		h := make([]bf16.BF16, o.Len)
 		if err := device.Download(d, h, o); err != nil {
 			t.Fatal(err)
