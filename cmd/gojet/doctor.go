@@ -141,17 +141,27 @@ func (f *doctorFlags) run(out io.Writer) error {
 	var found []finding
 	cores := cpu.New(0)
 	defer cores.Close()
-	for c := range conformance.Cases() {
-		if !strings.Contains(c.Op, f.filter) {
-			continue
+	asked := func(yield func(check.Case) bool) {
+		for c := range conformance.Cases() {
+			if strings.Contains(c.Op, f.filter) && !yield(c) {
+				return
+			}
 		}
-		if c.CPU != nil && !c.Large && f.device != autograd.CUDA {
+	}
+	// runs are those of a case; a device that hangs is not asked again.
+	runs := func(c *check.Case) (onCPU bool, types []device.Type) {
+		onCPU, types = c.RunsOn(d)
+		return onCPU && f.device != autograd.CUDA, types
+	}
+	for c := range check.Ahead(asked, func(c *check.Case) []device.Type {
+		onCPU, types := runs(c)
+		return check.References(onCPU, types)
+	}) {
+		onCPU, types := runs(c)
+		if onCPU {
 			found = append(found, examine(check.Verdict{Op: c.Op, Size: c.Size, Machine: "cpu"}, func() check.Verdict { return c.OnCPU(cores) }))
 		}
-		if d == nil || c.GPU == nil || c.Large && d.Info().Emulated {
-			continue
-		}
-		for _, t := range c.Types() {
+		for _, t := range types {
 			gpu, v := d, check.Verdict{Op: c.Op, Size: c.Size, Machine: "gpu", Type: t}
 			r, hangs := within(f.timeout, v, func() finding { return examine(v, func() check.Verdict { return c.OnDevice(gpu, t) }) })
 			if found = append(found, r); hangs { // and so would everything after it

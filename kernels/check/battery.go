@@ -57,6 +57,8 @@ type Case struct {
 	// GPU queues the kernel. Scratch has what Scratch asks for, with undefined contents.
 	GPU     func(q *device.Queue, a []device.Tensor, scratch device.Tensor)
 	Scratch func(t device.Type) int64 // bytes; nil for none
+
+	foreseen map[device.Type]*foreseen // by Ahead
 }
 
 // Verdict is what a run of a Case found.
@@ -153,8 +155,8 @@ func (a *Operand) Type(t device.Type) device.Type {
 	return t
 }
 
-// wanted computes the results by the reference, on inputs rounded to how a run of type t stores them.
-func (c *Case) wanted(t device.Type) [][]float64 {
+// compute runs the reference.
+func (c *Case) compute(t device.Type) [][]float64 {
 	a := make([][]float64, len(c.Args))
 	for i, o := range c.Args {
 		if o.Float == nil {

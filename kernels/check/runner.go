@@ -2,6 +2,7 @@ package check
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/device"
@@ -31,15 +32,13 @@ func Battery(t TB, cases []Case) {
 	} else {
 		defer d.Close()
 	}
-	for i := range cases {
-		c := &cases[i]
-		if c.CPU != nil && !c.Large {
+	references := func(c *Case) []device.Type { return References(c.RunsOn(d)) }
+	for c := range Ahead(slices.Values(cases), references) {
+		onCPU, types := c.RunsOn(d)
+		if onCPU {
 			report(t, c.OnCPU(cores))
 		}
-		if d == nil || c.GPU == nil || c.Large && d.Info().Emulated {
-			continue
-		}
-		for _, kind := range c.Types() {
+		for _, kind := range types {
 			t.Logf("%s (%s) in %s", c.Op, c.Size, kind) // before it runs: a kernel may never end
 			v := c.OnDevice(d, kind)
 			report(t, v)
