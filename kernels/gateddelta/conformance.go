@@ -26,8 +26,17 @@ func Conformance() []check.Case {
 	return append(cases, backwardCases()...)
 }
 
+// norm is a shape of heads with normalised queries and keys.
+func norm(h, k, v int) Config { return Config{Heads: h, KeyDim: k, ValueDim: v, NormQK: true} }
+
+// short is a shape whose sequences are cut into segments of two chunks, where a device has the kernels for it.
+func short(h, k, v int) Config {
+	f := norm(h, k, v)
+	f.every = 2 * Chunk
+	return f
+}
+
 func conformanceShapes() []shape {
-	norm := func(h, k, v int) Config { return Config{Heads: h, KeyDim: k, ValueDim: v, NormQK: true} }
 	some := norm(2, 24, 40)
 	return []shape{
 		{name: "T 1", f: some, lengths: []int{1}, decay: 0.1},
@@ -38,6 +47,9 @@ func conformanceShapes() []shape {
 		{name: "T 130, mixed decay", f: some, lengths: []int{130}, decay: -20},
 		{name: "T 130, no decay", f: some, lengths: []int{130}},
 		{name: "T 700", f: some, lengths: []int{700}, decay: 0.1},
+		{name: "T 400, 0, 70, 128, 129, segments", f: short(2, 24, 40), lengths: []int{400, 0, 70, 128, 129}, gap: 130, decay: 0.1},
+		{name: "T 500, strong decay, segments", f: short(1, 96, 136), lengths: []int{500}, decay: 50},
+		{name: "T 640, no decay, segments, no state", f: short(1, 96, 136), lengths: []int{640}, noState: true},
 		{name: "T 70, 1, raw keys, odd", f: Config{Heads: 3, KeyDim: 5, ValueDim: 7, Scale: 0.7}, lengths: []int{70, 1}, decay: 0.2},
 		{name: "T 70", f: norm(1, 96, 256), lengths: []int{70}, decay: 0.1},
 		{name: "decode", f: norm(1, 96, 256), lengths: []int{1, 1, 0, 2}, gap: 2, decay: 0.5},
@@ -45,6 +57,7 @@ func conformanceShapes() []shape {
 		{name: "T 300, 40", f: norm(4, 128, 256), lengths: []int{300, 40}, decay: 0.1, large: true},
 		{name: "T 150", f: norm(3, 256, 512), lengths: []int{150}, gap: 70, decay: 0.1, large: true},
 		{name: "T 4096, 100", f: norm(2, 96, 256), lengths: []int{4096, 100}, decay: 0.05, large: true},
+		{name: "T 4096, 100, 3000, segments", f: short(2, 128, 256), lengths: []int{4096, 100, 3000}, decay: 0.05, large: true},
 		{name: "decode", f: norm(12, 96, 256), lengths: []int{1, 1, 1, 0, 1, 1, 1}, decay: 0.1, large: true},
 	}
 }

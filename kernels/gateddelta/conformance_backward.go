@@ -22,7 +22,6 @@ func backwardCases() []check.Case {
 }
 
 func backwardShapes() []shape {
-	norm := func(h, k, v int) Config { return Config{Heads: h, KeyDim: k, ValueDim: v, NormQK: true} }
 	return []shape{
 		{name: "T 1", f: norm(2, 24, 40), lengths: []int{1}, decay: 0.1},
 		{name: "T 63", f: norm(2, 24, 40), lengths: []int{63}, decay: 0.1},
@@ -39,6 +38,10 @@ func backwardShapes() []shape {
 		{name: "T 150, 100, 64, 30", f: norm(3, 256, 512), lengths: []int{150, 100, 64, 30}, gap: 70, decay: 0.1, large: true},
 		{name: "T 4096, 100", f: norm(2, 96, 256), lengths: []int{4096, 100}, decay: 0.05, large: true},
 		{name: "T 700", f: norm(2, 24, 40), lengths: []int{700}, decay: 0.1},
+		{name: "T 400, 0, 70, 128, 129, segments", f: short(2, 24, 40), lengths: []int{400, 0, 70, 128, 129}, gap: 130, decay: 0.1},
+		{name: "T 500, strong decay, segments", f: short(1, 96, 136), lengths: []int{500}, decay: 50},
+		{name: "T 640, no decay, segments, no state", f: short(1, 96, 136), lengths: []int{640}, noState: true},
+		{name: "T 4096, 100, 3000, segments", f: short(2, 128, 256), lengths: []int{4096, 100, 3000}, decay: 0.05, large: true},
 	}
 }
 

@@ -21,27 +21,34 @@ constexpr float EPS = 1e-6f;
 // floor_beta keeps beta away from 0, where nothing changes but what can be divided by.
 GOJET_FN float floor_beta(float beta) { return fabsf(beta) < 1e-12f ? 1e-12f : beta; }
 
+// part_of finds part number i of N/size + S, where sequences are cut into parts of size tokens: part p of sequence s has number
+// cu[s]/size + s + p, so that parts of neighbours never meet, and there are numbers that no part has. It returns s and sets p;
+// there is such a part if p is 0, for an empty sequence too, or if p is above 0 and p size less than the tokens of the sequence.
+GOJET_FN int part_of(const int* cu, int S, int i, int size, int& p) {
+  int lo = 0, hi = S;
+  while (hi - lo > 1) {
+    int mid = (lo + hi) / 2;
+    if (cu[mid] / size + mid <= i)
+      lo = mid;
+    else
+      hi = mid;
+  }
+  p = i - cu[lo] / size - lo;
+  return lo;
+}
+
 // Place is a chunk: its sequence (-1 if the slot is a gap), tokens first to first+count, and number in the sequence.
 struct Place {
   int seq, first, count, chunk;
 };
 
-// find_slot says which chunk has slot number slot of N/CHUNK + S: chunk c of sequence s has slot cu[s]/CHUNK + s + c, as
-// recurrent.Slot in Go.
+// find_slot says which chunk has slot number slot of N/CHUNK + S, as recurrent.Slot in Go.
 GOJET_FN Place find_slot(const int* cu, int S, int slot) {
-  int lo = 0, hi = S;
-  while (hi - lo > 1) {
-    int mid = (lo + hi) / 2;
-    if (cu[mid] / CHUNK + mid <= slot)
-      lo = mid;
-    else
-      hi = mid;
-  }
   Place p;
-  p.chunk = slot - cu[lo] / CHUNK - lo;
-  p.first = cu[lo] + p.chunk * CHUNK;
-  p.count = min(CHUNK, cu[lo + 1] - p.first);
-  p.seq = p.chunk >= 0 && p.count > 0 ? lo : -1;
+  int seq = part_of(cu, S, slot, CHUNK, p.chunk);
+  p.first = cu[seq] + p.chunk * CHUNK;
+  p.count = min(CHUNK, cu[seq + 1] - p.first);
+  p.seq = p.chunk >= 0 && p.count > 0 ? seq : -1;
   return p;
 }
 

@@ -35,6 +35,8 @@ type Config struct {
 	NormQK bool
 	// Scale multiplies the queries (after NormQK); 0 means KeyDim^-½.
 	Scale float64
+
+	every int // tokens of a segment on a device, of any sizes; 0 chooses: see cut
 }
 
 func (f Config) scale() float64 {

@@ -28,6 +28,12 @@ var warpgroupHeader string
 //go:embed warpgroup.cu
 var warpgroupText string
 
+//go:embed warpgroup_ahead.cu
+var warpgroupAheadText string
+
+//go:embed join.cu
+var joinText string
+
 //go:embed step.cu
 var stepText string
 
@@ -58,15 +64,15 @@ func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
 		x.step(a, n, s)
 		return
 	}
-	slots := slotsOf(n, s)
 	var c kept
 	if a.States.None() {
-		c, _ = a.carve(a.Scratch, a.V.Type, slots, false)
+		c, _ = a.carve(a.Scratch, a.V.Type, n, s, false)
 	} else {
-		c, _ = a.carve(a.States, a.V.Type, slots, true)
+		c, _ = a.carve(a.States, a.V.Type, n, s, true)
 	}
 	x.chunks(a, &c, n, s)
-	x.pass(a, &c, s, x.columns(s))
+	to := x.cut(n, s)
+	x.forward(a, &c, to, x.columns(to))
 }
 
 // few says whether the recurrence, token by token, is the faster way: decoding has one token of every sequence. It is right
@@ -78,12 +84,12 @@ func DeviceForwardScratch(f Config, n, s int, t device.Type) int64 {
 	if f.few(n, s) {
 		return 0
 	}
-	return f.keptBytes(slotsOf(n, s), t, false)
+	return f.keptBytes(n, s, t, false)
 }
 
 // DeviceStatesLen is the length of DeviceForwardArgs.States for n tokens in s sequences.
 func DeviceStatesLen(f Config, n, s int, t device.Type) int {
-	return int(f.keptBytes(slotsOf(n, s), t, true)) / t.Size()
+	return int(f.keptBytes(n, s, t, true)) / t.Size()
 }
 
 // slotsOf is how many chunks there can be: see recurrent.Slot.
@@ -96,6 +102,7 @@ type kept struct {
 	inverse, scores device.Tensor // T [slots, H, triangle]
 	coef            device.Tensor // float32 [slots, H, 65·4]
 	gates           device.Tensor // float32 [slots, H, 64·4]
+	segmentStates                 // of a cut batch
 }
 
 const (
@@ -105,9 +112,9 @@ const (
 
 func (f Config) padded() (k, v int) { return (f.KeyDim + 15) &^ 15, (f.ValueDim + 15) &^ 15 }
 
-func (f Config) keptBytes(slots int, t device.Type, states bool) int64 {
-	heads, size := int64(slots)*int64(f.Heads), int64(t.Size())
-	b := 2*device.Aligned(heads*triangle*size) + device.Aligned(heads*coefs*4)
+func (f Config) keptBytes(n, s int, t device.Type, states bool) int64 {
+	heads, size := int64(slotsOf(n, s))*int64(f.Heads), int64(t.Size())
+	b := 2*device.Aligned(heads*triangle*size) + device.Aligned(heads*coefs*4) + f.segmentBytes(n, s, t)
 	if states {
 		k, v := f.padded()
 		b += device.Aligned(heads*int64(k*v)*size) + device.Aligned(heads*int64(Chunk*v)*size) + device.Aligned(heads*4*Chunk*4)
@@ -116,8 +123,8 @@ func (f Config) keptBytes(slots int, t device.Type, states bool) int64 {
 }
 
 // carve divides memory of keptBytes, and returns what is left of it.
-func (f Config) carve(buffer device.Tensor, t device.Type, slots int, states bool) (c kept, rest device.Tensor) {
-	heads := slots * f.Heads
+func (f Config) carve(buffer device.Tensor, t device.Type, n, s int, states bool) (c kept, rest device.Tensor) {
+	heads := slotsOf(n, s) * f.Heads
 	rest = buffer
 	if states {
 		k, v := f.padded()
@@ -128,6 +135,7 @@ func (f Config) carve(buffer device.Tensor, t device.Type, slots int, states boo
 	c.inverse, rest = rest.Carve(t, heads*triangle)
 	c.scores, rest = rest.Carve(t, heads*triangle)
 	c.coef, rest = rest.Carve(device.Float32, heads*coefs)
+	c.segmentStates, rest = f.carveSegments(rest, t, n, s)
 	return c, rest
 }
 
@@ -162,66 +170,75 @@ func (x on) chunks(a *DeviceForwardArgs, c *kept, n, s int) {
 }
 
 // pass takes the states over the chunks.
-func (x on) pass(a *DeviceForwardArgs, c *kept, s int, by tiling) {
+func (x on) pass(a *DeviceForwardArgs, c *kept, to cut, by tiling) {
+	args := []any{a.Q, a.K, a.V, c.inverse, c.scores, c.coef, a.Sequences, to.s, a.H0, a.HT, a.O, c.states, c.values}
+	grid := device.Grid{X: ceil(x.ValueDim, by.width), Y: x.Heads, Z: to.s, Threads: by.threads(), Shared: by.shared}
 	var kernel *device.Kernel
-	grid := device.Grid{Y: x.Heads, Z: s}
-	if x.t == device.BF16 {
-		file, text := "gateddelta/pass.cu", passHeader+passText
-		if by.loaders > 0 {
-			file, text = "gateddelta/warpgroup.cu", passHeader+warpgroupHeader+warpgroupText
-		}
-		kernel = x.kernel(file, text, "gated_delta_pass", by.defines()...)
-		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, by.width), by.threads(), by.shared
-	} else {
+	switch {
+	case x.t != device.BF16:
 		kernel = x.kernel("gateddelta/float.cu", floatText, "gated_delta_pass")
 		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, 16), 256, 4*coefs+4*16*x.KeyDim+4*Chunk*(x.KeyDim+1)+2*4*16*Chunk
+	case by.ring:
+		kernel = x.kernel("gateddelta/warpgroup.cu", passHeader+warpgroupHeader+warpgroupText, "gated_delta_pass", by.defines()...)
+		grid.Z = to.parts()
+		args = append(args, to.starts(c), to.size())
+	default:
+		kernel = x.kernel("gateddelta/pass.cu", passHeader+passText, "gated_delta_pass", by.defines()...)
 	}
-	x.q.Launch(kernel, grid, a.Q, a.K, a.V, c.inverse, c.scores, c.coef, a.Sequences, s, a.H0, a.HT, a.O, c.states, c.values)
+	x.q.Launch(kernel, grid, args...)
 }
 
 // tiling is how a kernel in bfloat16 is cut up, which changes no result but by roundings.
 type tiling struct {
-	width   int  // of the value dim: columns of a block, 16 to a warp, or of a tile
-	stages  int  // chunks or tiles in shared memory at a time
-	loaders int  // warps that only load; where there are some, products are those of warpgroups
-	away    bool // see AWAY in gradients.cu
-	shared  int  // bytes of shared memory
+	width  int  // of the value dim: columns of a block, 16 to a warp, or of a tile
+	stages int  // chunks or tiles in shared memory at a time
+	ring   bool // warps that only load fill those, and products are of warpgroups: see warpgroup.cuh
+	away   bool // see AWAY in gradients.cu
+	shared int  // bytes of shared memory
 }
 
-func (by tiling) threads() int { return 2*by.width + 32*by.loaders }
+func (by tiling) threads() int {
+	if by.ring {
+		return 2*by.width + 4*32
+	}
+	return 2 * by.width
+}
 
 func (by tiling) defines() []device.Define {
-	d := []device.Define{{Name: "WARPS", Value: by.width / 16}, {Name: "STAGES", Value: by.stages}}
-	if by.loaders > 0 {
-		d = append(d, device.Define{Name: "LOADERS", Value: by.loaders})
-	}
-	return d
+	return []device.Define{{Name: "WARPS", Value: by.width / 16}, {Name: "STAGES", Value: by.stages}}
 }
 
 // columns chooses how pass and retreat are cut up, which need the same shared memory.
-func (x on) columns(s int) tiling {
-	if x.t == device.BF16 && x.warpgroups() {
-		// Two groups share what they load where all processors have work anyway.
-		if x.ValueDim > 64 && s*x.Heads*ceil(x.ValueDim, 64) >= x.q.Info().Processors {
-			return x.ring(2, 3, 4)
-		}
-		return x.ring(1, 3, 4)
+func (x on) columns(to cut) tiling {
+	if x.t != device.BF16 || !x.warpgroups() {
+		return x.split(to.s)
 	}
-	return x.split(s)
+	// Two groups share what they load where all processors have work anyway.
+	if x.ValueDim > 64 && (to.every > 0 || to.s*x.Heads*ceil(x.ValueDim, 64) >= x.q.Info().Processors) {
+		return x.ring(2)
+	}
+	return x.ring(1)
 }
 
 // warpgroups says whether warpgroup.cu and warpgroup_retreat.cu do the work: on a device with products of warpgroups as Hopper has
-// them, for the key dims that fit their tiles and registers.
-func (x on) warpgroups() bool {
-	k, _ := x.padded()
-	return x.q.Info().Major == 9 && k%32 == 0 && k <= 128 && x.KeyDim%8 == 0
+// them.
+func (x on) warpgroups() bool { return x.q.Info().Major == 9 && x.fitsRing() }
+
+// fitsRing says whether the key dim fits the tiles and registers of warpgroup.cuh.
+func (f Config) fitsRing() bool {
+	k, _ := f.padded()
+	return k%32 == 0 && k <= 128 && f.KeyDim%8 == 0
 }
 
 // ring is the tiling of blocks with so many groups of 4 warps, 64 columns each; see Ring in warpgroup.cuh.
-func (x on) ring(groups, stages, loaders int) tiling {
+func (x on) ring(groups int) tiling { return x.rings(groups, 2) }
+
+// rings adds the size of a Ring with so many of k and q in it.
+func (x on) rings(groups, rows int) tiling {
+	const stages = 3
 	k, _ := x.padded()
-	stage := 2*(2*ceil(k, 64)+2)*Chunk*64 + 2*Chunk*(64*groups+8) + 4*coefs
-	return tiling{width: 64 * groups, stages: stages, loaders: loaders, shared: stages * ((stage+1023)&^1023 + 2*8)}
+	stage := 2*rows*(ceil(k, 64)+1)*Chunk*64 + 2*Chunk*(64*groups+8) + 4*coefs
+	return tiling{width: 64 * groups, stages: stages, ring: true, shared: stages * ((stage+1023)&^1023 + 2*8)}
 }
 
 // split is how else the value dim is divided: blocks of 4 warps, of 8 where the keys of a second block would not fit beside the

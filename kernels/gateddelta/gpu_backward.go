@@ -42,22 +42,27 @@ func DeviceBackward(q *device.Queue, args *DeviceBackwardArgs) {
 	n, s := args.check()
 	a := *args
 	x := on{q, a.Config, a.DO.Type}
-	c, _ := a.carve(a.States, x.t, slotsOf(n, s), true)
+	c, _ := a.carve(a.States, x.t, n, s, true)
 	dStates, rest := a.Scratch.Carve(x.t, a.stateGradients(n, s))
+	if !c.starts.None() { // those of the forward pass are not needed, but not this one's to change
+		c.starts, rest = rest.Carve(device.Float32, c.starts.Len)
+	}
 	if a.DV.None() { // the second kernel needs it
 		a.DV, _ = rest.Carve(x.t, a.DO.Len)
 	}
 	if a.DH0.Len > s*a.StateLen() {
 		q.Zero(a.DH0)
 	}
-	x.retreat(&a, &c, dStates, s, x.columns(s))
+	to := x.cut(n, s)
+	x.back(&a, &c, dStates, to, x.columns(to))
 	x.gradients(&a, &c, dStates, n, s, x.tiles())
 }
 
 // DeviceBackwardScratch returns the bytes of temporary memory of a DeviceBackward on n tokens in s sequences.
 func DeviceBackwardScratch(f Config, n, s int, t device.Type) int64 {
 	size := int64(t.Size())
-	return device.Aligned(int64(f.stateGradients(n, s))*size) + device.Aligned(int64(n*f.Heads*f.ValueDim)*size)
+	starts, _ := f.segmentLens(n, s, t)
+	return device.Aligned(int64(f.stateGradients(n, s))*size) + device.Aligned(4*int64(starts)) + device.Aligned(int64(n*f.Heads*f.ValueDim)*size)
 }
 
 // stateGradients is how many values there are in the gradients of the states after all chunks, laid out like the states.
@@ -66,22 +71,27 @@ func (f Config) stateGradients(n, s int) int {
 	return slotsOf(n, s) * f.Heads * k * v
 }
 
-// retreat walks back over the chunks.
-func (x on) retreat(a *DeviceBackwardArgs, c *kept, dStates device.Tensor, s int, by tiling) {
+// retreat walks back over the chunks. With ends, it only finds the gradients that segments end with; see join.
+func (x on) retreat(a *DeviceBackwardArgs, c *kept, dStates, ends device.Tensor, to cut, by tiling) {
+	args := []any{a.Q, a.K, a.DO, c.inverse, c.scores, c.coef, a.Sequences, to.s, a.DHT, a.DH0, a.DV, dStates}
+	grid := device.Grid{X: ceil(x.ValueDim, by.width), Y: x.Heads, Z: to.s, Threads: by.threads(), Shared: by.shared}
 	var kernel *device.Kernel
-	grid := device.Grid{Y: x.Heads, Z: s}
-	if x.t == device.BF16 {
-		file, text := "gateddelta/retreat.cu", retreatText
-		if by.loaders > 0 {
-			file, text = "gateddelta/warpgroup_retreat.cu", passHeader+warpgroupHeader+warpgroupRetreatText
-		}
-		kernel = x.kernel(file, text, "gated_delta_retreat", by.defines()...)
-		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, by.width), by.threads(), by.shared
-	} else {
+	switch {
+	case x.t != device.BF16:
 		kernel = x.kernel("gateddelta/float_backward.cu", floatBackwardText, "gated_delta_retreat")
 		grid.X, grid.Threads, grid.Shared = ceil(x.ValueDim, 16), 256, 4*(coefs+16*x.KeyDim+Chunk*(x.KeyDim+1)+3*16*Chunk)
+	case by.ring:
+		kernel = x.kernel("gateddelta/warpgroup_retreat.cu", passHeader+warpgroupHeader+warpgroupRetreatText, "gated_delta_retreat", by.defines()...)
+		grid.Z = to.parts()
+		starts := to.starts(c)
+		if !ends.None() {
+			args[10], args[11], starts = device.Tensor{}, device.Tensor{}, device.Tensor{}
+		}
+		args = append(args, starts, ends, to.size())
+	default:
+		kernel = x.kernel("gateddelta/retreat.cu", retreatText, "gated_delta_retreat", by.defines()...)
 	}
-	x.q.Launch(kernel, grid, a.Q, a.K, a.DO, c.inverse, c.scores, c.coef, a.Sequences, s, a.DHT, a.DH0, a.DV, dStates)
+	x.q.Launch(kernel, grid, args...)
 }
 
 // gradients computes what is left.
@@ -103,7 +113,7 @@ func (x on) gradients(a *DeviceBackwardArgs, c *kept, dStates device.Tensor, n, 
 func (x on) tiles() tiling {
 	var by tiling
 	for _, away := range []bool{false, true} {
-		for _, try := range [][2]int{{32, 3}, {32, 2}, {16, 2}} {
+		for _, try := range [][2]int{{64, 2}, {32, 3}, {32, 2}, {16, 2}} {
 			if by = x.tile(try[0], try[1], away); by.shared <= x.q.Info().SharedMax {
 				return by
 			}

@@ -440,7 +440,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
 #pragma unroll
       for (int e = 0; e < 8; e++) a[e] = bf16(float(a[e]) - c * float(b[e]));
       if constexpr (KEY % 8 == 0)
-        storev(row, a);
+        storev_once(row, a);
       else
         for (int e = 0; e < 8 && at8 + e < KEY; e++) row[e] = a[e];
     }

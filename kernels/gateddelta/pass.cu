@@ -41,7 +41,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) gated_delta_pass(
   SHARED(shared);
   Stage* stages = (Stage*)shared;
   int block = blockIdx.x * BLOCK, head = blockIdx.y, seq = blockIdx.z, thread = threadIdx.x;
-  Lane at;
+  Lane at(blockIdx.x);
   bool active = at.column < VP;
   Sequences all = sequences(seqs, S);
   int first = all.cu[seq], tokens = all.cu[seq + 1] - first, chunks = (tokens + CHUNK - 1) / CHUNK;

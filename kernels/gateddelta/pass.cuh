@@ -17,10 +17,10 @@ constexpr int VPITCH = BLOCK + 8;
 // accumulators.
 struct Lane {
   int mine, column, row, pair;
-  GOJET_FN Lane() : mine(warp_id() * WIDE), column(blockIdx.x * BLOCK + mine), row(lane_id() / 4), pair(lane_id() % 4 * 2) {}
+  GOJET_FN Lane(int block) : mine(warp_id() * WIDE), column(block * BLOCK + mine), row(lane_id() / 4), pair(lane_id() % 4 * 2) {}
 };
 
-// load_state and store_state move the state of a head from and to a buffer [K, V].
+// load_state and store_state move the state of a head from and to a buffer [K, WIDTH].
 GOJET_FN void load_state(float (&s)[KP / 2], const float* h, const Lane& at) {
 #pragma unroll
   for (int i = 0; i < KP / 2; i++) {
@@ -28,11 +28,11 @@ GOJET_FN void load_state(float (&s)[KP / 2], const float* h, const Lane& at) {
     s[i] = h && v < VALUE && k < KEY ? h[(size_t)k * VALUE + v] : 0.f;
   }
 }
-GOJET_FN void store_state(float* h, const float (&s)[KP / 2], const Lane& at) {
+template <int WIDTH = VALUE> GOJET_FN void store_state(float* h, const float (&s)[KP / 2], const Lane& at) {
 #pragma unroll
   for (int i = 0; i < KP / 2; i++) {
     int v = at.column + at.row + i % 4 / 2 * 8, k = i / 4 * 8 + at.pair + i % 2;
-    if (v < VALUE && k < KEY) h[(size_t)k * VALUE + v] = s[i];
+    if (v < WIDTH && k < KEY) h[(size_t)k * WIDTH + v] = s[i];
   }
 }
 
@@ -109,7 +109,7 @@ GOJET_FN void put_output(bf16* o, bf16* v, const float (&out)[32], int count, co
 #pragma unroll
     for (int i = lane; i < CHUNK * 2; i += 32) {
       int t = i / 2, c = i % 2 * 8;
-      if (t < count && at.column + c < VALUE) storev(o + (size_t)t * (HEADS * VALUE) + at.column + c, loadv<8>(v + t * VPITCH + at.mine + c));
+      if (t < count && at.column + c < VALUE) storev_once(o + (size_t)t * (HEADS * VALUE) + at.column + c, loadv<8>(v + t * VPITCH + at.mine + c));
     }
   } else {
     for (int i = lane; i < CHUNK * WIDE; i += 32) {

@@ -174,7 +174,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) gated_delta_retreat(
 #pragma unroll
       for (int i = lane; i < CHUNK * 2; i += 32) {
         int t = i / 2, at = i % 2 * 8;
-        if (t < count && block + mine + at < VALUE) storev(to + (size_t)t * (HEADS * VALUE) + at, loadv<8>(st.out + t * OPITCH + mine + at));
+        if (t < count && block + mine + at < VALUE) storev_once(to + (size_t)t * (HEADS * VALUE) + at, loadv<8>(st.out + t * OPITCH + mine + at));
       }
     } else {
       for (int i = lane; i < CHUNK * 16; i += 32) {

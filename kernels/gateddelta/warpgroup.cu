@@ -6,37 +6,43 @@
 extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_delta_pass(
     const bf16* __restrict__ q, const bf16* __restrict__ k, const bf16* __restrict__ v, const bf16* __restrict__ inverse,
     const bf16* __restrict__ scores, const float4* __restrict__ coef, const int* __restrict__ seqs, int S, const float* h0, float* hT,
-    bf16* __restrict__ o, bf16* __restrict__ states, bf16* __restrict__ values) {
+    bf16* __restrict__ o, bf16* __restrict__ states, bf16* __restrict__ values, const float* __restrict__ starts, int size) {
   SHARED(shared);
   Ring& ring = *(Ring*)shared;
-  int head = blockIdx.y, seq = blockIdx.z;
+  int head = blockIdx.y;
   Sequences all = sequences(seqs, S);
-  int first = all.cu[seq], tokens = all.cu[seq + 1] - first, chunks = (tokens + CHUNK - 1) / CHUNK;
-  if (chunks == 0 && (!hT || hT == h0)) return;
-  size_t row = ((size_t)all.slot[seq] * HEADS + head) * KEY * VALUE;
-  size_t sh = (size_t)first_slot(all.cu, seq) * HEADS + head;
+  const Segment seg(all.cu, S, size);
+  if (!seg.any || (seg.chunks == 0 && (!hT || hT == h0))) return;
+  size_t row = ((size_t)all.slot[seg.seq] * HEADS + head) * KEY * VALUE;
+  size_t sh = (size_t)seg.slot * HEADS + head;
 
   start(ring);
   if (warp_id() >= WARPS) {
-    load_chunks(ring, chunks, [&](Stage& st, int c) {
-      int count = min(CHUNK, tokens - c * CHUNK), block = blockIdx.x * BLOCK;
-      size_t token = (size_t)(first + c * CHUNK) * HEADS + head, to = sh + (size_t)c * HEADS;
-      load_keys(st.k, k + token * KEY, count);
-      load_linear<sizeof(st.coef), 32>(st.coef, coef + to * COEFS, lane_id());
-      load_rows<VALUE % 8 == 0, BLOCK, 32>(st.v, VPITCH, v + token * VALUE + block, HEADS * VALUE, count, VALUE - block, lane_id());
-      load_triangle(st.inverse, inverse + to * TRI);
-      load_keys(st.q, q + token * KEY, count);
-      load_triangle(st.scores, scores + to * TRI);
+    load_chunks(ring, seg.chunks, [&](Stage& st, int c, int warp) {
+      int count = min(CHUNK, seg.tokens - c * CHUNK), block = blockIdx.x * BLOCK;
+      size_t token = (size_t)(seg.first + c * CHUNK) * HEADS + head, to = sh + (size_t)c * HEADS;
+      if (warp == 0) {
+        load_keys(st.k, k + token * KEY, count);
+      } else if (warp == 1) {
+        load_keys(st.q, q + token * KEY, count);
+      } else if (warp == 2) {
+        load_linear<sizeof(st.coef), 32>(st.coef, coef + to * COEFS, lane_id());
+        load_rows<VALUE % 8 == 0, BLOCK, 32>(st.v, VPITCH, v + token * VALUE + block, HEADS * VALUE, count, VALUE - block, lane_id());
+      } else {
+        load_triangle(st.inverse, inverse + to * TRI);
+        load_triangle(st.scores, scores + to * TRI);
+      }
     });
     return;
   }
 
   take_registers();
-  Lane at;
+  Lane at(blockIdx.x);
   bool active = at.column < VP;  // other warps take part in products, on zeros
+  int group = at.column / 64 * 64;
   float s[KP / 2];
-  load_state(s, h0 ? h0 + row : h0, at);
-  if (chunks == 0) {
+  load_state(s, starts ? starts + seg.state(head) : h0 ? h0 + row : h0, at);
+  if (seg.chunks == 0) {
     if (active) store_state(hT + row, s, at);
     return;
   }
@@ -53,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
     wgmma_commit();
   };
   begin();
-  for (int c = 0; c < chunks; c++) {
+  for (int c = 0; c < seg.chunks; c++) {
     int here = turn.at;
     Stage& st = ring.stages[here];
     const float4* coefs = st.coef;
@@ -94,9 +100,9 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
     turn.next();
     begin();
     wgmma_wait<1>(out);
-    if (o && active) put_output(o + ((size_t)(first + c * CHUNK) * HEADS + head) * VALUE, st.v, out, min(CHUNK, tokens - c * CHUNK), at);
+    if (o) put_rows(o + ((size_t)(seg.first + c * CHUNK) * HEADS + head) * VALUE + group, st.v, out, seg.tokens - c * CHUNK, VALUE - group, at);
     release(ring, here);
   }
   wgmma_wait<0>(y);
-  if (hT && active) store_state(hT + row, s, at);
+  if (hT && seg.last && active) store_state(hT + row, s, at);
 }

@@ -1,41 +1,48 @@
 // The backward pass in bfloat16, first part, by products of a warpgroup: see warpgroup.cuh. It does what retreat.cu does. The
 // products of dO with P and with the queries go before or beside those on the way to the next gradient of a state.
 
-// gated_delta_retreat is that of retreat.cu.
+// gated_delta_retreat is that of retreat.cu. With ends, it only finds with which gradient each segment but the first begins, from the
+// one after it for the last and from none for others.
 extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_delta_retreat(
     const bf16* __restrict__ q, const bf16* __restrict__ k, const bf16* __restrict__ dout, const bf16* __restrict__ inverse,
     const bf16* __restrict__ scores, const float4* __restrict__ coef, const int* __restrict__ seqs, int S, const float* dhT, float* dh0,
-    bf16* __restrict__ dv, bf16* __restrict__ dstates) {
+    bf16* __restrict__ dv, bf16* __restrict__ dstates, const float* __restrict__ starts, float* __restrict__ ends, int size) {
   SHARED(shared);
   Ring& ring = *(Ring*)shared;
-  int head = blockIdx.y, seq = blockIdx.z;
+  int head = blockIdx.y;
   Sequences all = sequences(seqs, S);
-  int first = all.cu[seq], tokens = all.cu[seq + 1] - first, chunks = (tokens + CHUNK - 1) / CHUNK;
-  if (chunks == 0 && !dh0) return;
-  size_t row = ((size_t)all.slot[seq] * HEADS + head) * KEY * VALUE;
-  size_t sh = (size_t)first_slot(all.cu, seq) * HEADS + head;
+  const Segment seg(all.cu, S, size);
+  if (!seg.any || (ends && seg.part == 0) || (seg.chunks == 0 && !dh0)) return;
+  size_t row = ((size_t)all.slot[seg.seq] * HEADS + head) * KEY * VALUE;
+  size_t sh = (size_t)seg.slot * HEADS + head;
 
   start(ring);
   if (warp_id() >= WARPS) {
-    load_chunks(ring, chunks, [&](Stage& st, int i) {
-      int c = chunks - 1 - i, count = min(CHUNK, tokens - c * CHUNK), block = blockIdx.x * BLOCK;
-      size_t token = (size_t)(first + c * CHUNK) * HEADS + head, to = sh + (size_t)c * HEADS;
-      load_rows<VALUE % 8 == 0, BLOCK, 32>(st.v, VPITCH, dout + token * VALUE + block, HEADS * VALUE, count, VALUE - block, lane_id());
-      load_triangle(st.scores, scores + to * TRI);
-      load_keys(st.k, k + token * KEY, count);
-      load_linear<sizeof(st.coef), 32>(st.coef, coef + to * COEFS, lane_id());
-      load_triangle(st.inverse, inverse + to * TRI);
-      load_keys(st.q, q + token * KEY, count);
+    load_chunks(ring, seg.chunks, [&](Stage& st, int i, int warp) {
+      int c = seg.chunks - 1 - i, count = min(CHUNK, seg.tokens - c * CHUNK), block = blockIdx.x * BLOCK;
+      size_t token = (size_t)(seg.first + c * CHUNK) * HEADS + head, to = sh + (size_t)c * HEADS;
+      if (warp == 0) {
+        load_keys(st.k, k + token * KEY, count);
+      } else if (warp == 1) {
+        load_keys(st.q, q + token * KEY, count);
+      } else if (warp == 2) {
+        load_linear<sizeof(st.coef), 32>(st.coef, coef + to * COEFS, lane_id());
+        load_rows<VALUE % 8 == 0, BLOCK, 32>(st.v, VPITCH, dout + token * VALUE + block, HEADS * VALUE, count, VALUE - block, lane_id());
+      } else {
+        load_triangle(st.scores, scores + to * TRI);
+        load_triangle(st.inverse, inverse + to * TRI);
+      }
     });
     return;
   }
 
   take_registers();
-  Lane at;
+  Lane at(blockIdx.x);
   bool active = at.column < VP;  // other warps take part in products, on zeros
+  int group = at.column / 64 * 64;
   float s[KP / 2];               // dS'
-  load_state(s, dhT ? dhT + row : dhT, at);
-  if (chunks == 0) {
+  load_state(s, starts ? starts + seg.state(head) : dhT && seg.last ? dhT + row : nullptr, at);
+  if (seg.chunks == 0) {
     if (active) store_state(dh0 + row, s, at);
     return;
   }
@@ -60,14 +67,14 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
   };
   scored();
   begin();
-  for (int c = chunks - 1; c >= 0; c--) {
+  for (int c = seg.chunks - 1; c >= 0; c--) {
     int here = turn.at;
     Stage& st = ring.stages[here];
     const float4* coefs = st.coef;
     size_t to = sh + (size_t)c * HEADS;
     const u64 columns = down + here * NEXT;
 
-    if (active)
+    if (dstates && active)
 #pragma unroll
       for (int kk = 0; kk < KP; kk += 16) keep(dstates + to * (KP * VP) + state_at(at.column, kk), a[kk / 16], KP * 8, at);
     wgmma_wait<0>(d);
@@ -124,7 +131,7 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
     wgmma_fence();
     add_rows(s, w, columns);
     wgmma_commit();
-    if (active) put_output(dv + ((size_t)(first + c * CHUNK) * HEADS + head) * VALUE, st.v, d, min(CHUNK, tokens - c * CHUNK), at);
+    if (dv) put_rows(dv + ((size_t)(seg.first + c * CHUNK) * HEADS + head) * VALUE + group, st.v, d, seg.tokens - c * CHUNK, VALUE - group, at);
 
     wgmma_wait<1>();  // o is free
     turn.next();
@@ -135,5 +142,9 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
   }
   wgmma_wait<0>(d);
   hold(p);
-  if (dh0 && active) store_state(dh0 + row, s, at);
+  if (!active) return;
+  if (ends)
+    store_state(ends + seg.state(head), s, at);
+  else if (dh0 && seg.part == 0)
+    store_state(dh0 + row, s, at);
 }
