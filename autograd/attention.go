@@ -176,6 +176,10 @@ func (o cachedAttend) Infer(in []Shape) ([]Shape, error) {
 	return out[:1], nil
 }
 
+func (o cachedAttend) Scratch(in []Shape) int {
+	return attention.CachedScratch(o.Config, in[0][0], in[3][1]-1, in[4][1])
+}
+
 // FLOPs counts a full cache.
 func (o cachedAttend) FLOPs(in []Shape) int64 {
 	return 4 * int64(in[0][0]) * int64(in[4][1]) * int64(o.Heads*o.Dim)

@@ -19,6 +19,7 @@ type Executor struct {
 	env    *Env
 	remote *remote // on a device
 	arena  []uint64
+	own    *Arena // the arena where no other executor has it
 	values map[*Node]*binding
 	calls  []call
 	spent  []time.Duration
@@ -47,12 +48,21 @@ type call struct {
 
 // NewExecutor takes the memory that the plan needs. On a device, a failure to get it is reported by the first run.
 func NewExecutor(p *Plan, m *Machine) *Executor {
+	own := m.NewArena()
+	e := NewExecutorIn(own, p)
+	e.own = own
+	return e
+}
+
+// NewExecutorIn is NewExecutor with the values in between in an arena, whose machine it runs on.
+func NewExecutorIn(a *Arena, p *Plan) *Executor {
+	m := a.machine
 	e := &Executor{env: &Env{Cores: m.Cores}, values: map[*Node]*binding{}, spent: make([]time.Duration, len(p.steps))}
 	if m.Device != nil {
 		p = p.on(m.Float)
-		e.remote = newRemote(p, m)
+		e.remote = newRemote(p, m, a.onDevice(p.arena))
 	} else {
-		e.arena = make([]uint64, p.arena/8)
+		e.arena = a.onHost(p.arena)
 	}
 	e.plan = p
 	for n, s := range p.place {
@@ -276,6 +286,9 @@ func (e *Executor) Close() error {
 	}
 	if e.remote != nil {
 		e.remote.close()
+	}
+	if e.own != nil {
+		e.own.Close()
 	}
 	e.calls, e.arena, e.values = nil, nil, nil
 	return nil

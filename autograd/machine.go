@@ -171,11 +171,15 @@ func (m *Machine) Clear(v Value) {
 // ClearRow queues zeros over one row of a placed value [rows, …].
 func (m *Machine) ClearRow(v Value, row int) {
 	n := size(v.Shape) / v.Shape[0]
-	if v.Dev.None() {
-		v.slice(row*n, v.Shape[1:]).Clear()
-		return
+	m.Clear(v.Piece(row*n, n))
+}
+
+// Like makes a value of n elements as v's are stored, that lives across runs. Its contents are undefined.
+func (m *Machine) Like(v Value, n int) (Value, error) {
+	if m.Device == nil {
+		return Value{F32: make([]float32, n)}, nil
 	}
-	m.Device.Zero(v.Dev.Slice(row*n, n))
+	return Value{Dev: m.Device.New(v.Dev.Type, n)}, m.Device.Err()
 }
 
 // Copy queues a copy of one placed value over another of the same size.

@@ -143,15 +143,9 @@ func (o *op) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 }
 
 func (v Value) slice(at int, shape Shape) Value {
-	end := at + size(shape)
-	switch {
-	case v.F64 != nil:
-		return Value{Shape: shape, F64: v.F64[at:end:end]}
-	case v.I32 != nil:
-		return Value{Shape: shape, I32: v.I32[at:end:end]}
-	default:
-		return Value{Shape: shape, F32: v.F32[at:end:end]}
-	}
+	p := v.Piece(at, size(shape))
+	p.Shape = shape
+	return p
 }
 
 func (g *Graph) oracleEnv() *Env {

@@ -38,12 +38,11 @@ type work struct {
 	free     func()
 }
 
-func newRemote(p *Plan, m *Machine) *remote {
-	r := &remote{machine: m, plan: p, env: DeviceEnv{Queue: m.Device, Float: m.Float}}
+func newRemote(p *Plan, m *Machine, arena device.Tensor) *remote {
+	r := &remote{machine: m, plan: p, env: DeviceEnv{Queue: m.Device, Float: m.Float}, arena: arena}
 	if p.graph.float != Float32.dtype() {
 		r.err = errors.New("autograd: float64 graphs run on the CPU only")
 	}
-	r.arena = m.Device.New(device.Float32, int(p.arena/4))
 	return r
 }
 
@@ -216,5 +215,4 @@ func (r *remote) close() {
 	for _, u := range r.uploads {
 		r.machine.Free(u.dev)
 	}
-	r.machine.Device.Free(r.arena)
 }

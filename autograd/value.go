@@ -105,6 +105,22 @@ func (v Value) Set(i int, x float64) {
 	}
 }
 
+// Piece is n of the elements, from element `at` on, in the same memory, without a shape and without the master.
+func (v Value) Piece(at, n int) Value {
+	end := at + n
+	switch {
+	case v.F32 != nil:
+		return Value{F32: v.F32[at:end:end]}
+	case v.F64 != nil:
+		return Value{F64: v.F64[at:end:end]}
+	case v.I32 != nil:
+		return Value{I32: v.I32[at:end:end]}
+	case v.BF16 != nil:
+		return Value{BF16: v.BF16[at:end:end]}
+	}
+	return Value{Dev: v.Dev.Slice(at, n)}
+}
+
 // Clear writes zero everywhere.
 func (v Value) Clear() {
 	clear(v.F32)

@@ -1,8 +1,8 @@
 package infer
 
 import (
+	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/infer/sampling"
@@ -13,9 +13,12 @@ import (
 type chooser interface {
 	// set begins the draws of a row.
 	set(row int, cfg sampling.Config, history []int32) error
-	// choose takes logits [len(rows), Vocab], and on a device the numbers of the rows as well, and sets ids, one a row.
-	choose(ids []int32, rows []int, logits autograd.Value, numbers device.Tensor) error
-	// logProbs sets p for the tokens chosen last, before any setting.
+	// choose takes logits [len(rows), Vocab], and on a device the numbers of the rows as well, and sets ids, one a row: none where
+	// the logits allow none. They are choices number `at` and up of a call.
+	choose(at int, ids, rows []int32, logits autograd.Value, numbers device.Tensor) error
+	// again is choose for one row by logits that lie elsewhere.
+	again(ids []int32, row int32, logits autograd.Value) error
+	// logProbs sets p for the tokens of the last call, before any setting.
 	logProbs(p []float32) error
 	free()
 }
@@ -37,31 +40,27 @@ func (e *Engine) Sample(row int, cfg sampling.Config, history []int32) error {
 }
 
 // Skip consumes tokens of one row's sequence.
-func (e *Engine) Skip(row int, ids []int32) error {
-	_, _, err := e.feed(row, ids)
-	return err
-}
+func (e *Engine) Skip(row int, ids []int32) error { return e.feed(row, ids, Part{}) }
 
 // First consumes tokens of one row's sequence and chooses the one after them. Next goes on from it.
 func (e *Engine) First(row int, ids []int32) (int32, error) {
-	p, n, err := e.feed(row, ids)
+	if err := e.feed(row, ids, Part{Choose: true}); err != nil {
+		return 0, err
+	}
+	next, err := e.decided()
 	if err != nil {
 		return 0, err
 	}
-	if !e.config.AllLogits {
-		n = 1
-	}
-	chosen, err := e.choose(p, e.one[:], n-1)
-	if err != nil {
-		return 0, err
-	}
-	return chosen[0], nil
+	return next[0], nil
 }
 
 // Next consumes the token chosen last of each of the rows given, and chooses the next ones, which are valid until the next call.
 // On a device these are all that comes to the host.
 func (e *Engine) Next(rows []int) ([]int32, error) {
-	e.due = e.due[:0]
+	if len(rows) == 0 {
+		return nil, errors.New("infer: a step of no rows, want at least one")
+	}
+	e.due, e.tokens = e.due[:0], e.tokens[:0]
 	for _, row := range rows {
 		id := int32(0)
 		if row >= 0 && row < len(e.chosen) {
@@ -69,42 +68,44 @@ func (e *Engine) Next(rows []int) ([]int32, error) {
 				return nil, fmt.Errorf("infer: row %d has no token to go on from, want First before Next", row)
 			}
 		}
-		e.due = append(e.due, id)
+		e.tokens = append(e.tokens, id)
 	}
-	p, err := e.step(rows, e.due)
-	if err != nil {
+	for i, row := range rows {
+		e.due = append(e.due, Part{Row: row, IDs: e.tokens[i : i+1], Choose: true})
+	}
+	if _, err := e.Advance(e.due); err != nil {
 		return nil, err
 	}
-	return e.choose(p, rows, 0)
+	return e.decided()
 }
 
-// LogProbs returns the log-probabilities of the tokens that the call before it, of First or Next, has chosen, by the model's
-// own distribution: that of the logits before any setting.
+// Chosen returns the token chosen last of a row, which it has not consumed, and whether there is one.
+func (e *Engine) Chosen(row int) (int32, bool) { return e.chosen[row], e.chosen[row] != none }
+
+// decided returns the choices of the last call, all of which there must be.
+func (e *Engine) decided() ([]int32, error) {
+	for i, id := range e.next {
+		if id == none {
+			row := e.plan.parts[i].Row
+			e.next = e.next[:0]
+			return nil, fmt.Errorf("infer: %w", &NoTokenError{row})
+		}
+	}
+	return e.next, nil
+}
+
+// NoTokenError is logits that allow no token.
+type NoTokenError struct{ Row int }
+
+func (e *NoTokenError) Error() string {
+	return fmt.Sprintf("the logits of row %d allow no token: one is NaN or +Inf, or all are -Inf", e.Row)
+}
+
+// LogProbs returns the log-probabilities of the tokens that the call before it, of Advance, First, Next or Choose, has chosen, by
+// the model's own distribution: that of the logits before any setting. Where none was chosen, the value has no meaning.
 func (e *Engine) LogProbs() ([]float32, error) {
 	p := make([]float32, len(e.next))
 	return p, e.chooser.logProbs(p)
-}
-
-// choose chooses a token for each of rows from p's logits, from row `at` of these.
-func (e *Engine) choose(p *program, rows []int, at int) ([]int32, error) {
-	e.next = slices.Grow(e.next[:0], len(rows))[:len(rows)]
-	logits, from, to := p.exec.Value(p.logits), at*e.Vocab(), (at+len(rows))*e.Vocab()
-	var numbers device.Tensor
-	if e.machine.Device == nil {
-		logits = autograd.Float32s(logits.F32[from:to])
-	} else {
-		logits = autograd.Value{Dev: logits.Dev.Slice(from, to-from)}
-		all := p.exec.Value(p.located).Dev
-		numbers = all.Slice(all.Len/3*2, len(rows))
-	}
-	if err := e.chooser.choose(e.next, rows, logits, numbers); err != nil {
-		e.next = e.next[:0]
-		return nil, err
-	}
-	for i, row := range rows {
-		e.chosen[row] = e.next[i]
-	}
-	return e.next, nil
 }
 
 // samplers choose on the host.
@@ -113,12 +114,17 @@ type samplers struct {
 	rows    []*sampling.Sampler
 	history [][]int32
 	space   sampling.Workspace
-	ids     []int32 // chosen last
-	logits  []float32
+	last    []choice // of a call
+}
+
+// choice is a token and what it was chosen by.
+type choice struct {
+	id     int32
+	logits []float32
 }
 
 func newSamplers(rows, vocab int) (*samplers, error) {
-	s := &samplers{vocab: vocab, rows: make([]*sampling.Sampler, rows), history: make([][]int32, rows)}
+	s := &samplers{vocab: vocab, rows: make([]*sampling.Sampler, rows), history: make([][]int32, rows), last: make([]choice, rows)}
 	for row := range rows {
 		if err := s.set(row, sampling.Default(), nil); err != nil {
 			return nil, err
@@ -133,20 +139,30 @@ func (s *samplers) set(row int, cfg sampling.Config, history []int32) (err error
 	return err
 }
 
-func (s *samplers) choose(ids []int32, rows []int, logits autograd.Value, _ device.Tensor) (err error) {
-	s.ids, s.logits = ids, logits.F32
+func (s *samplers) choose(at int, ids, rows []int32, logits autograd.Value, _ device.Tensor) error {
 	for i, row := range rows {
-		if ids[i], err = s.rows[row].Next(s.logits[i*s.vocab:(i+1)*s.vocab], s.history[row]); err != nil {
-			return err
+		z := logits.F32[i*s.vocab : (i+1)*s.vocab]
+		id, err := s.rows[row].Next(z, s.history[row])
+		if err != nil {
+			id = none
+		} else {
+			s.history[row] = append(s.history[row], id)
 		}
-		s.history[row] = append(s.history[row], ids[i])
+		ids[i], s.last[at+i] = id, choice{id, z}
 	}
 	return nil
 }
 
+func (s *samplers) again(ids []int32, row int32, logits autograd.Value) error {
+	return s.choose(0, ids, []int32{row}, logits, device.Tensor{})
+}
+
 func (s *samplers) logProbs(p []float32) error {
 	for i := range p {
-		v, err := sampling.LogProb(s.logits[i*s.vocab:(i+1)*s.vocab], s.ids[i])
+		if s.last[i].id == none || s.last[i].logits == nil {
+			continue
+		}
+		v, err := sampling.LogProb(s.last[i].logits, s.last[i].id)
 		if err != nil {
 			return err
 		}

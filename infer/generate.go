@@ -66,18 +66,19 @@ func (r Request) fits(e *Engine) error {
 	return embedding.Check(r.Prompt, e.Vocab())
 }
 
-// prefill feeds the prompt chunk by chunk, so that the context can end it in between, and chooses the first token.
+// prefill feeds the prompt piece by piece, so that the context can end it in between, and chooses the first token.
 func prefill(ctx context.Context, e *Engine, prompt []int32) (int32, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		if len(prompt) <= e.config.Chunk {
+		n := e.Piece(0, len(prompt))
+		if n == len(prompt) {
 			return e.First(0, prompt)
 		}
-		if err := e.Skip(0, prompt[:e.config.Chunk]); err != nil {
+		if err := e.Skip(0, prompt[:n]); err != nil {
 			return 0, err
 		}
-		prompt = prompt[e.config.Chunk:]
+		prompt = prompt[n:]
 	}
 }

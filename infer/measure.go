@@ -16,6 +16,7 @@ func (e *Engine) Assume(row, n int) error {
 		return fmt.Errorf("infer: %d tokens assumed, the capacity is %d", n, e.config.Capacity)
 	}
 	e.consumed[row], e.chosen[row] = n, none
+	e.forget(row)
 	return nil
 }
 
@@ -25,7 +26,7 @@ func (e *Engine) Profile(rows []int, n int) ([]autograd.StepReport, error) {
 	if _, err := e.Next(rows); err != nil {
 		return nil, err
 	}
-	exec := e.programs[e.stepSize(len(rows))].exec
+	exec := e.programs.of[e.stepSize(len(rows))].exec
 	exec.Reset()
 	exec.Profile = true
 	defer func() { exec.Profile = false }()

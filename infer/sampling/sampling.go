@@ -2,8 +2,8 @@
 // comes out.
 //
 // The steps and their order are those of Hugging Face's generate: repetition penalty, temperature, top-k,
-// top-p. The penalty is CTRL's (https://arxiv.org/abs/1909.05858), top-p is nucleus sampling
-// (https://arxiv.org/abs/1904.09751). Probabilities are float64.
+// top-p, min-p. The penalty is CTRL's (https://arxiv.org/abs/1909.05858), top-p is nucleus sampling
+// (https://arxiv.org/abs/1904.09751), min-p that of https://arxiv.org/abs/2407.01082. Probabilities are float64.
 package sampling
 
 import (
@@ -16,12 +16,14 @@ import (
 // Config says how tokens are chosen. Default is greedy.
 type Config struct {
 	// Temperature divides the logits. 0 is greedy: the largest logit, the lowest id among equals; top-k,
-	// top-p and the seed then play no part.
+	// top-p, min-p and the seed then play no part.
 	Temperature float64
 	// TopK keeps the k largest logits, and those equal to the k-th. 0 keeps all.
 	TopK int
 	// TopP keeps the most probable tokens until their probabilities reach TopP. 1 keeps all.
 	TopP float64
+	// MinP keeps the tokens that are at least MinP times as probable as the most probable one. 0 keeps all.
+	MinP float64
 	// RepetitionPenalty divides the positive logits of tokens already in the history and multiplies the
 	// negative ones, once a token. 1 changes nothing.
 	RepetitionPenalty float64
@@ -42,6 +44,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("top-k is %d, want 0 (all tokens) or more", c.TopK)
 	case !(c.TopP > 0 && c.TopP <= 1):
 		return fmt.Errorf("top-p is %v, want above 0 and at most 1", c.TopP)
+	case !(c.MinP >= 0 && c.MinP <= 1):
+		return fmt.Errorf("min-p is %v, want 0 to 1", c.MinP)
 	case !finite(c.RepetitionPenalty) || c.RepetitionPenalty <= 0:
 		return fmt.Errorf("repetition-penalty is %v, want a finite number above 0", c.RepetitionPenalty)
 	}
@@ -148,7 +152,7 @@ func (s *Sampler) draw(z []float32, best int32) int32 {
 	return chosen
 }
 
-// keep applies temperature, top-k and top-p. It returns the tokens left, in the order of ids, and the sum of
+// keep applies temperature, top-k, top-p and min-p. It returns the tokens left, in the order of ids, and the sum of
 // their weights, which are probabilities times a constant.
 func (s *Sampler) keep(z []float32, top float32) (kept []candidate, total float64) {
 	floor := s.kth(z)
@@ -164,7 +168,23 @@ func (s *Sampler) keep(z []float32, top float32) (kept []candidate, total float6
 	if s.cfg.TopP < 1 {
 		kept, total = s.nucleus(kept, total)
 	}
+	if s.cfg.MinP > 0 {
+		kept, total = s.likely(kept)
+	}
 	return kept, total
+}
+
+// likely keeps the candidates of at least MinP times the weight of the best, which is 1, and returns them and their weight.
+func (s *Sampler) likely(kept []candidate) ([]candidate, float64) {
+	n, total := 0, 0.0
+	for _, x := range kept {
+		if x.weight >= s.cfg.MinP {
+			kept[n] = x
+			n++
+			total += x.weight
+		}
+	}
+	return kept[:n], total
 }
 
 // kth returns the TopK-th largest logit, -Inf where TopK keeps all.

@@ -41,6 +41,10 @@ func TestValidate(t *testing.T) {
 		{with(func(c *Config) { c.TopP = 0 }), "top-p is 0"},
 		{with(func(c *Config) { c.TopP = 1.01 }), "top-p is 1.01"},
 		{with(func(c *Config) { c.TopP = nan }), "top-p is NaN"},
+		{with(func(c *Config) { c.MinP = 1 }), ""},
+		{with(func(c *Config) { c.MinP = -0.1 }), "min-p is -0.1"},
+		{with(func(c *Config) { c.MinP = 1.5 }), "min-p is 1.5"},
+		{with(func(c *Config) { c.MinP = nan }), "min-p is NaN"},
 		{with(func(c *Config) { c.RepetitionPenalty = 0 }), "repetition-penalty is 0"},
 		{with(func(c *Config) { c.RepetitionPenalty = nan }), "repetition-penalty is NaN"},
 		{with(func(c *Config) { c.RepetitionPenalty = math.Inf(1) }), "repetition-penalty is +Inf"},
@@ -158,6 +162,13 @@ func plain(cfg Config, logits []float32, history []int32) []float64 {
 			before += p
 		}
 	}
+	likely := probabilities()
+	for i, p := range likely {
+		if p < cfg.MinP*likely[0] {
+			all = all[:i]
+			break
+		}
+	}
 	out := make([]float64, len(logits))
 	for i, p := range probabilities() {
 		out[all[i].id] = p
@@ -187,6 +198,9 @@ func TestDistribution(t *testing.T) {
 		{Temperature: 1, TopP: 1e-9, RepetitionPenalty: 1},
 		{Temperature: 1.5, TopK: 20, TopP: 0.8, RepetitionPenalty: 1.1},
 		{Temperature: 0.9, TopK: 40, TopP: 0.95, RepetitionPenalty: 0.8},
+		{Temperature: 1, TopP: 1, MinP: 0.1, RepetitionPenalty: 1},
+		{Temperature: 1, TopP: 1, MinP: 1, RepetitionPenalty: 1},
+		{Temperature: 0.8, TopK: 30, TopP: 0.95, MinP: 0.05, RepetitionPenalty: 1.1},
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			cfg.Seed = uint64(i)

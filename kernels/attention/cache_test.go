@@ -36,6 +36,7 @@ func feed(t *testing.T, p problem, length, chunk, capacity int, step func(a *att
 		o := check.Poisoned[float32](len(part.q))
 		a := forwardArgs(part, o.Data, nil)
 		a.KCache, a.VCache, a.Cap = kc.Data, vc.Data, capacity
+		a.Scratch = make([]float32, attention.CachedScratch(p.cfg, s*n, s, capacity))
 		same := check.Unchanged(t, a.Q, a.K, a.V)
 		step(a)
 		same()
@@ -96,6 +97,7 @@ func TestDecodeTogether(t *testing.T) {
 			o := check.Poisoned[float32](len(p.q))
 			a := forwardArgs(p, o.Data, nil)
 			a.KCache, a.VCache, a.Cap = check.To[float32](kc), check.To[float32](vc), capacity
+			a.Scratch = make([]float32, attention.CachedScratch(cfg, p.n, p.seqs.Len(), capacity))
 			attention.Forward(c, a)
 
 			want := make([]float64, len(p.q))
@@ -110,6 +112,44 @@ func TestDecodeTogether(t *testing.T) {
 		}
 		if !slices.Equal(run(1), run(3)) {
 			t.Error("decoding differs between 1 and 3 threads")
+		}
+	}
+}
+
+// A sequence's result has the same bits alone and beside others, whatever their lengths, and CachedScratch is enough for any.
+func TestAnyCompany(t *testing.T) {
+	c := cpu.New(2)
+	defer c.Close()
+	const capacity = 5000
+	for _, window := range []int{0, 1500} {
+		cfg := attention.Config{Heads: 6, KVHeads: 2, Dim: 12, Window: window}
+		r := check.Rand(8)
+		lengths, starts := []int{1, 1, 70, 1, 300, 2, 0, 1}, []int32{4200, 10, 3000, 1100, 600, 0, 0, 2050}
+		cu := []int32{0}
+		for _, n := range lengths {
+			cu = append(cu, cu[len(cu)-1]+int32(n))
+		}
+		all := newProblem(cfg, int(cu[len(lengths)]), cu...)
+		kv := cfg.KVHeads * cfg.Dim
+		kc, vc := check.To[float32](check.Normal(r, len(lengths)*capacity*kv, 1)), check.To[float32](check.Normal(r, len(lengths)*capacity*kv, 1))
+		run := func(p problem) []float32 {
+			o := check.Poisoned[float32](len(p.q))
+			a := forwardArgs(p, o.Data, nil)
+			a.KCache, a.VCache, a.Cap = slices.Clone(kc), slices.Clone(vc), capacity
+			a.Scratch = make([]float32, attention.CachedScratch(cfg, p.n, p.seqs.Len(), capacity))
+			attention.Forward(c, a)
+			return o.Data
+		}
+		all.seqs.Pos, all.seqs.Slot = starts, []int32{7, 6, 5, 4, 3, 2, 1, 0}
+		together := run(all)
+		for s, n := range lengths {
+			lo, hi := int(cu[s]), int(cu[s+1])
+			q := cfg.Heads * cfg.Dim
+			one := problem{cfg: cfg, n: n, q: all.q[lo*q : hi*q], k: all.k[lo*kv : hi*kv], v: all.v[lo*kv : hi*kv]}
+			one.seqs = packed.Sequences{Cu: []int32{0, int32(n)}, Pos: starts[s : s+1], Slot: []int32{int32(7 - s)}}
+			if !slices.Equal(run(one), together[lo*q:hi*q]) {
+				t.Errorf("window %d: sequence %d of %d tokens at %d has another result alone", window, s, n, starts[s])
+			}
 		}
 	}
 }

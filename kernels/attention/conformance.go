@@ -138,7 +138,7 @@ func cachedCase(c Config, capacity int, seqs packed.Sequences) check.Case {
 		},
 		CPU: func(cores *cpu.Cores, a [][]float32) {
 			Forward(cores, &ForwardArgs[float32]{Config: c, Seqs: seqs, O: a[0], Q: a[1], K: a[2], V: a[3], KCache: a[5], VCache: a[6], Cap: capacity,
-				Scratch: make([]float32, ForwardScratch(c, n))})
+				Scratch: make([]float32, CachedScratch(c, n, seqs.Len(), capacity))})
 		},
 		GPU: func(q *device.Queue, a []device.Tensor, scratch device.Tensor) {
 			DeviceForward(q, &DeviceForwardArgs{Config: c, O: a[0], Q: a[1], K: a[2], V: a[3], Seqs: a[4], KCache: a[5], VCache: a[6], Cap: capacity, Scratch: scratch})

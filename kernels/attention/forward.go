@@ -13,7 +13,8 @@ import (
 //
 // One item of work is a block of query tokens of one sequence and one key head, with all query heads of its
 // group, so that a key is read once for the group. Where there are few such blocks and many keys, an item is
-// one piece of the keys, and the pieces are merged in order afterwards.
+// one piece of the keys, and the pieces are merged in order afterwards. With a cache, a sequence's results depend
+// on that sequence and its cut into calls alone.
 func Forward(c *cpu.Cores, a *ForwardArgs[float32]) {
 	must(a.check())
 	clearOutside(a)
@@ -22,16 +23,30 @@ func Forward(c *cpu.Cores, a *ForwardArgs[float32]) {
 	job.plan()
 	items := job.items()
 	j.For(items, partSize(items), forwardItems)
-	if job.split || a.cached() {
+	if job.need > 0 || a.cached() {
 		lo, hi := int(a.Seqs.Cu[0]), int(a.Seqs.Cu[a.Seqs.Len()])
 		j.For(hi-lo, 8, finishTokens)
 	}
 	j.Return()
 }
 
-// ForwardScratch returns the scratch values that Forward needs for sequences of up to t new tokens each.
+// ForwardScratch returns the scratch values that Forward needs without a cache, for sequences of up to t tokens each.
 func ForwardScratch(c Config, t int) int {
 	return 2 * pieces * pieceValues(c, min(t, c.blockTokens())*c.group())
+}
+
+// CachedScratch is ForwardScratch for n new tokens in s sequences, with a cache of capacity positions a row. A sequence has at
+// most 2·pieces results of pieces, and none of them reads less than minSplit keys.
+func CachedScratch(c Config, n, s, capacity int) int {
+	size, keys := c.blockTokens(), capacity
+	if c.Window > 0 {
+		keys = c.Window - 1 + min(n, size)
+	}
+	most := (keys + minSplit - 1) / minSplit
+	if most < 2 {
+		return 0
+	}
+	return pieceValues(c, c.group()*min(2*pieces*min(n, s*size), 2*c.KVHeads*most*n))
 }
 
 // pieceValues returns the size of a piece's result: for each query row an unscaled output, the running
@@ -52,32 +67,50 @@ func clearOutside(a *ForwardArgs[float32]) {
 type forwardJob struct {
 	ForwardArgs[float32]
 	blocks blocks
-	piece  int  // keys of a piece
-	split  bool // some sequence has more than one piece
-	rows   int  // query rows of the largest block
+	all    int // keys of all blocks
+	need   int // scratch: sequences of more than one piece have some
 }
 
-// plan chooses the length of a piece from the sequences' lengths alone, and checks the scratch it needs.
+// plan counts the keys, and checks the scratch that is needed.
 func (a *forwardJob) plan() {
 	a.blocks = blocks{a.Seqs, a.blockTokens()}
-	var keys, longest int
 	for s := range a.Seqs.Len() {
-		lo, hi := a.Seqs.Span(s)
-		longest = max(longest, hi-lo)
-		keys += a.blocks.of(s) * a.mostKeys(s)
+		a.all += a.keysOf(s)
 	}
-	a.rows = min(longest, a.blocks.size) * a.group()
-	a.piece = max(minSplit, roundUp(keys*a.KVHeads/pieces+1, forwardKeys))
-	var slots int
 	for s := range a.Seqs.Len() {
-		if n := a.piecesOf(s); n > 1 {
-			a.split = true
-			slots += n * a.blocks.of(s)
-		}
+		a.need += a.space(s)
 	}
-	if need := slots * a.KVHeads * pieceValues(a.Config, a.rows); len(a.Scratch) < need {
-		panic(fmt.Sprintf("attention: scratch has %d values, want %d for sequences of %d tokens", len(a.Scratch), ForwardScratch(a.Config, longest), longest))
+	if len(a.Scratch) < a.need {
+		panic(fmt.Sprintf("attention: scratch has %d values, want %d", len(a.Scratch), a.need))
 	}
+}
+
+// keysOf counts those that the blocks of sequence s read, each as many as the last.
+func (a *forwardJob) keysOf(s int) int { return a.blocks.of(s) * a.mostKeys(s) }
+
+// pieceOf returns the keys of a piece of sequence s. With a cache it follows from this sequence alone, whose results are to be
+// the same in any company; without one, from all, which need less scratch then.
+func (a *forwardJob) pieceOf(s int) int {
+	keys := a.all
+	if a.cached() {
+		keys = a.keysOf(s)
+	}
+	return max(minSplit, roundUp(keys*a.KVHeads/pieces+1, forwardKeys))
+}
+
+// rowsOf returns the query rows of the largest block of sequence s.
+func (a *forwardJob) rowsOf(s int) int {
+	lo, hi := a.Seqs.Span(s)
+	return min(hi-lo, a.blocks.size) * a.group()
+}
+
+// space returns the scratch values of the pieces of sequence s.
+func (a *forwardJob) space(s int) int {
+	n := a.piecesOf(s)
+	if n < 2 {
+		return 0
+	}
+	return n * a.blocks.of(s) * a.KVHeads * pieceValues(a.Config, a.rowsOf(s))
 }
 
 // mostKeys returns the keys that the last block of sequence s sees, no less than any other block.
@@ -90,7 +123,14 @@ func (a *forwardJob) mostKeys(s int) int {
 	return n
 }
 
-func (a *forwardJob) piecesOf(s int) int { return (a.mostKeys(s) + a.piece - 1) / a.piece }
+func (a *forwardJob) piecesOf(s int) int {
+	keys := a.mostKeys(s)
+	if keys <= minSplit {
+		return min(keys, 1)
+	}
+	piece := a.pieceOf(s)
+	return (keys + piece - 1) / piece
+}
 
 func (a *forwardJob) items() int {
 	n := 0
@@ -106,37 +146,41 @@ type item struct {
 	lo, hi   int // query tokens
 	position int // of token lo
 	from, to int // key positions
-	slot     int // where a piece leaves its result; −1 where it is the only one
+	at       int // where in the scratch a piece leaves its result; −1 where it is the only one
 }
 
 // item returns the i-th item. Blocks are taken from the end of a sequence: the last ones see most keys.
 func (a *forwardJob) item(i int) item {
-	it := item{head: i % a.KVHeads, slot: -1}
+	it := item{head: i % a.KVHeads, at: -1}
 	i /= a.KVHeads
-	slots := 0
-	for ; ; it.s++ {
-		n := a.blocks.of(it.s) * a.piecesOf(it.s)
-		if i < n {
-			break
-		}
-		i -= n
-		if a.piecesOf(it.s) > 1 {
-			slots += n
-		}
-	}
+	space := 0
 	n := a.piecesOf(it.s)
+	for i >= n*a.blocks.of(it.s) {
+		i -= n * a.blocks.of(it.s)
+		space += a.space(it.s)
+		it.s++
+		n = a.piecesOf(it.s)
+	}
 	block, piece := a.blocks.of(it.s)-1-i/n, i%n
 	first, end := a.Seqs.Span(it.s)
 	it.lo = first + block*a.blocks.size
 	it.hi = min(it.lo+a.blocks.size, end)
 	it.position = a.start(it.s) + it.lo - first
 	last := it.position + it.hi - it.lo
-	it.from = min(a.oldest(it.position)+piece*a.piece, last)
-	it.to = min(it.from+a.piece, last)
+	it.from = a.oldest(it.position)
+	it.to = last
 	if n > 1 {
-		it.slot = (slots+block*n+piece)*a.KVHeads + it.head
+		each := a.pieceOf(it.s)
+		it.from = min(it.from+piece*each, last)
+		it.to = min(it.from+each, last)
+		it.at = space + a.place(it.s, block, piece, it.head)
 	}
 	return it
+}
+
+// place is where in the scratch of sequence s a piece of a block leaves its result for a key head.
+func (a *forwardJob) place(s, block, piece, head int) int {
+	return ((block*a.piecesOf(s)+piece)*a.KVHeads + head) * pieceValues(a.Config, a.rowsOf(s))
 }
 
 // state is the running softmax of a block of rows: acc = Σ exp(s−top) v, sum = Σ exp(s−top).
@@ -145,10 +189,6 @@ type state struct{ acc, top, sum []float32 }
 func (a *forwardJob) state(mem []float32, rows int) state {
 	n := rows * a.Dim
 	return state{mem[:n], mem[n : n+rows], mem[n+rows : n+2*rows]}
-}
-
-func (a *forwardJob) pieceState(slot, rows int) state {
-	return a.state(a.Scratch[slot*pieceValues(a.Config, a.rows):], rows)
 }
 
 func forwardItems(a *forwardJob, w *cpu.Worker, lo, hi int) {
@@ -162,8 +202,8 @@ func forwardItems(a *forwardJob, w *cpu.Worker, lo, hi int) {
 func (a *forwardJob) forward(w *cpu.Worker, it item) {
 	rows := (it.hi - it.lo) * a.group()
 	var st state
-	if it.slot >= 0 {
-		st = a.pieceState(it.slot, rows)
+	if it.at >= 0 {
+		st = a.state(a.Scratch[it.at:], rows)
 	} else {
 		st = a.state(w.Floats(pieceValues(a.Config, rows)), rows)
 	}
@@ -186,7 +226,7 @@ func (a *forwardJob) forward(w *cpu.Worker, it item) {
 		matmul.Serial(w, matmul.NN, rows, a.Dim, n, 1, s, v, beta, matmul.Of(st.acc, a.Dim))
 		p += n
 	}
-	if it.slot < 0 {
+	if it.at < 0 {
 		a.write(st, it)
 	}
 }
@@ -256,17 +296,17 @@ func gather(dst, src []float32, c Config, head, lo, hi int) {
 // finishTokens merges the pieces of tokens and writes their keys and values into the cache.
 func finishTokens(a *forwardJob, _ *cpu.Worker, lo, hi int) {
 	first := int(a.Seqs.Cu[0])
-	s, end, slots := -1, 0, 0
+	s, end, space := -1, 0, 0
 	for i := first + lo; i < first+hi; i++ {
 		for s < 0 || i >= end {
-			if s >= 0 && a.piecesOf(s) > 1 {
-				slots += a.piecesOf(s) * a.blocks.of(s)
+			if s >= 0 {
+				space += a.space(s)
 			}
 			s++
 			_, end = a.Seqs.Span(s)
 		}
 		if a.piecesOf(s) > 1 {
-			a.merge(s, i, slots)
+			a.merge(s, i, a.Scratch[space:])
 		}
 		if a.cached() && i >= end-a.Cap {
 			a.store(s, i)
@@ -274,8 +314,8 @@ func finishTokens(a *forwardJob, _ *cpu.Worker, lo, hi int) {
 	}
 }
 
-// merge adds up the pieces of token i of sequence s, whose results begin at slot slots, in the order of keys.
-func (a *forwardJob) merge(s, i, slots int) {
+// merge adds up the pieces of token i of sequence s, whose results are in scratch, in the order of keys.
+func (a *forwardJob) merge(s, i int, scratch []float32) {
 	begin, end := a.Seqs.Span(s)
 	block := (i - begin) / a.blocks.size
 	lo := begin + block*a.blocks.size
@@ -283,7 +323,7 @@ func (a *forwardJob) merge(s, i, slots int) {
 	n := a.piecesOf(s)
 	for h := range a.Heads {
 		head, r := h/a.group(), (i-lo)*a.group()+h%a.group()
-		at := func(piece int) state { return a.pieceState((slots+block*n+piece)*a.KVHeads+head, rows) }
+		at := func(piece int) state { return a.state(scratch[a.place(s, block, piece, head):], rows) }
 		top := float32(math.Inf(-1))
 		for piece := range n {
 			top = max(top, at(piece).top[r])

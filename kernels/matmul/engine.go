@@ -49,6 +49,25 @@ func (e engine) vectors(m, left int) int {
 	return 1
 }
 
+// maxColumns is the number of vectors that one pass of columns multiplies.
+func (e engine) maxColumns() int {
+	if e == avx2 {
+		return 4
+	}
+	return 8
+}
+
+// turnStep is how many weights of the type of w columns takes of a row at a time: a line of the cache.
+func (e engine) turnStep(w operand) int {
+	switch {
+	case e == portable:
+		return 1
+	case w.half != nil:
+		return 32
+	}
+	return 16
+}
+
 // maxInputs is the number of vectors that one pass of rows multiplies.
 func (e engine) maxInputs() int {
 	if e == avx2 {

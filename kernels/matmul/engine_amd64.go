@@ -51,18 +51,31 @@ func (e engine) copyStrip(dst []float32, ds int, src operand, ss, rows, cols int
 	}
 }
 
-// rows multiplies each row of w with m ≤ maxInputs vectors; rowsGo says what the arguments mean.
-func (e engine) rows(m, rows, k int, w operand, ws int, x []float32, xs int, y []float32, ys, ym int, alpha, beta float32) {
+// rows multiplies each row of the matrix w with m ≤ maxInputs vectors; rowsGo says what the arguments mean.
+func (e engine) rows(m, rows, k int, w []float32, ws int, x []float32, xs int, y []float32, ys, ym int, alpha, beta float32) {
+	switch e {
+	case avx512:
+		rows512(m, rows, k, &w[0], ws, &x[0], xs, &y[0], ys, ym, alpha, beta)
+	case avx2:
+		rows256(m, rows, k, &w[0], ws, &x[0], xs, &y[0], ys, ym, alpha, beta)
+	default:
+		rowsGo(m, rows, k, w, ws, x, xs, y, ys, ym, alpha, beta)
+	}
+}
+
+// columns multiplies m ≤ maxColumns vectors with as many rows of w as there are lanes; columnsGo says what the arguments
+// mean. The assembly wants k to be a multiple of turnStep, and asks meanwhile for as many weights from ahead values on.
+func (e engine) columns(m, k int, w operand, ws, ahead int, x []float32, xs int, c []float32, cs int, alpha, beta float32) {
 	switch {
 	case e == portable:
-		rowsGo(m, rows, k, w, ws, x, xs, y, ys, ym, alpha, beta)
+		columnsGo(m, e.lanes(), k, w, ws, x, xs, c, cs, alpha, beta)
 	case e == avx512 && w.half != nil:
-		rowsBF16_512(m, rows, k, (*uint16)(&w.half[0]), ws, &x[0], xs, &y[0], ys, ym, alpha, beta)
+		columnsBF16_512(m, k, (*uint16)(&w.half[0]), ws, ahead, &x[0], xs, &c[0], cs, alpha, beta)
 	case e == avx512:
-		rows512(m, rows, k, &w.full[0], ws, &x[0], xs, &y[0], ys, ym, alpha, beta)
+		columns512(m, k, &w.full[0], ws, ahead, &x[0], xs, &c[0], cs, alpha, beta)
 	case w.half != nil:
-		rowsBF16_256(m, rows, k, (*uint16)(&w.half[0]), ws, &x[0], xs, &y[0], ys, ym, alpha, beta)
+		columnsBF16_256(m, k, (*uint16)(&w.half[0]), ws, ahead, &x[0], xs, &c[0], cs, alpha, beta)
 	default:
-		rows256(m, rows, k, &w.full[0], ws, &x[0], xs, &y[0], ys, ym, alpha, beta)
+		columns256(m, k, &w.full[0], ws, ahead, &x[0], xs, &c[0], cs, alpha, beta)
 	}
 }

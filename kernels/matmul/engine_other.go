@@ -16,6 +16,10 @@ func (engine) copyStrip(dst []float32, ds int, src operand, ss, rows, cols int) 
 	copyStripGo(dst, ds, src, ss, rows, cols)
 }
 
-func (engine) rows(m, rows, k int, w operand, ws int, x []float32, xs int, y []float32, ys, ym int, alpha, beta float32) {
+func (engine) rows(m, rows, k int, w []float32, ws int, x []float32, xs int, y []float32, ys, ym int, alpha, beta float32) {
 	rowsGo(m, rows, k, w, ws, x, xs, y, ys, ym, alpha, beta)
+}
+
+func (e engine) columns(m, k int, w operand, ws, _ int, x []float32, xs int, c []float32, cs int, alpha, beta float32) {
+	columnsGo(m, e.lanes(), k, w, ws, x, xs, c, cs, alpha, beta)
 }

@@ -72,25 +72,55 @@ func tile256x1x8(k int, a *float32, rs int, ks int, b *float32, bs int, c *float
 //go:noescape
 func tile256x2x4(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, cols int, alpha float32, beta float32)
 
-// rows256x1 multiplies rows of weights with 1 vectors of k values.
+// rows256x1 multiplies rows of a matrix with 1 vectors of k values.
 //
 //go:noescape
 func rows256x1(rows int, k int, w *float32, ws int, x *float32, xs int, y *float32, ys int, ym int, alpha float32, beta float32)
 
-// rowsBF16_256x1 multiplies rows of weights with 1 vectors of k values.
-//
-//go:noescape
-func rowsBF16_256x1(rows int, k int, w *uint16, ws int, x *float32, xs int, y *float32, ys int, ym int, alpha float32, beta float32)
-
-// rows256x2 multiplies rows of weights with 2 vectors of k values.
+// rows256x2 multiplies rows of a matrix with 2 vectors of k values.
 //
 //go:noescape
 func rows256x2(rows int, k int, w *float32, ws int, x *float32, xs int, y *float32, ys int, ym int, alpha float32, beta float32)
 
-// rowsBF16_256x2 multiplies rows of weights with 2 vectors of k values.
+// columns256x1 multiplies 1 vectors of k values with 8 rows of weights.
 //
 //go:noescape
-func rowsBF16_256x2(rows int, k int, w *uint16, ws int, x *float32, xs int, y *float32, ys int, ym int, alpha float32, beta float32)
+func columns256x1(k int, w *float32, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columnsBF16_256x1 multiplies 1 vectors of k values with 8 rows of weights.
+//
+//go:noescape
+func columnsBF16_256x1(k int, w *uint16, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columns256x2 multiplies 2 vectors of k values with 8 rows of weights.
+//
+//go:noescape
+func columns256x2(k int, w *float32, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columnsBF16_256x2 multiplies 2 vectors of k values with 8 rows of weights.
+//
+//go:noescape
+func columnsBF16_256x2(k int, w *uint16, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columns256x3 multiplies 3 vectors of k values with 8 rows of weights.
+//
+//go:noescape
+func columns256x3(k int, w *float32, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columnsBF16_256x3 multiplies 3 vectors of k values with 8 rows of weights.
+//
+//go:noescape
+func columnsBF16_256x3(k int, w *uint16, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columns256x4 multiplies 4 vectors of k values with 8 rows of weights.
+//
+//go:noescape
+func columns256x4(k int, w *float32, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columnsBF16_256x4 multiplies 4 vectors of k values with 8 rows of weights.
+//
+//go:noescape
+func columnsBF16_256x4(k int, w *uint16, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
 
 // tile512x1x1 adds k outer products into a block of 1 rows and 16 columns.
 //
@@ -262,45 +292,105 @@ func tile512x5x4(k int, a *float32, rs int, ks int, b *float32, bs int, c *float
 //go:noescape
 func tile512x6x4(k int, a *float32, rs int, ks int, b *float32, bs int, c *float32, cs int, cols int, alpha float32, beta float32)
 
-// rows512x1 multiplies rows of weights with 1 vectors of k values.
+// rows512x1 multiplies rows of a matrix with 1 vectors of k values.
 //
 //go:noescape
 func rows512x1(rows int, k int, w *float32, ws int, x *float32, xs int, y *float32, ys int, ym int, alpha float32, beta float32)
 
-// rowsBF16_512x1 multiplies rows of weights with 1 vectors of k values.
-//
-//go:noescape
-func rowsBF16_512x1(rows int, k int, w *uint16, ws int, x *float32, xs int, y *float32, ys int, ym int, alpha float32, beta float32)
-
-// rows512x2 multiplies rows of weights with 2 vectors of k values.
+// rows512x2 multiplies rows of a matrix with 2 vectors of k values.
 //
 //go:noescape
 func rows512x2(rows int, k int, w *float32, ws int, x *float32, xs int, y *float32, ys int, ym int, alpha float32, beta float32)
 
-// rowsBF16_512x2 multiplies rows of weights with 2 vectors of k values.
-//
-//go:noescape
-func rowsBF16_512x2(rows int, k int, w *uint16, ws int, x *float32, xs int, y *float32, ys int, ym int, alpha float32, beta float32)
-
-// rows512x3 multiplies rows of weights with 3 vectors of k values.
+// rows512x3 multiplies rows of a matrix with 3 vectors of k values.
 //
 //go:noescape
 func rows512x3(rows int, k int, w *float32, ws int, x *float32, xs int, y *float32, ys int, ym int, alpha float32, beta float32)
 
-// rowsBF16_512x3 multiplies rows of weights with 3 vectors of k values.
-//
-//go:noescape
-func rowsBF16_512x3(rows int, k int, w *uint16, ws int, x *float32, xs int, y *float32, ys int, ym int, alpha float32, beta float32)
-
-// rows512x4 multiplies rows of weights with 4 vectors of k values.
+// rows512x4 multiplies rows of a matrix with 4 vectors of k values.
 //
 //go:noescape
 func rows512x4(rows int, k int, w *float32, ws int, x *float32, xs int, y *float32, ys int, ym int, alpha float32, beta float32)
 
-// rowsBF16_512x4 multiplies rows of weights with 4 vectors of k values.
+// columns512x1 multiplies 1 vectors of k values with 16 rows of weights.
 //
 //go:noescape
-func rowsBF16_512x4(rows int, k int, w *uint16, ws int, x *float32, xs int, y *float32, ys int, ym int, alpha float32, beta float32)
+func columns512x1(k int, w *float32, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columnsBF16_512x1 multiplies 1 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columnsBF16_512x1(k int, w *uint16, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columns512x2 multiplies 2 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columns512x2(k int, w *float32, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columnsBF16_512x2 multiplies 2 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columnsBF16_512x2(k int, w *uint16, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columns512x3 multiplies 3 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columns512x3(k int, w *float32, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columnsBF16_512x3 multiplies 3 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columnsBF16_512x3(k int, w *uint16, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columns512x4 multiplies 4 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columns512x4(k int, w *float32, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columnsBF16_512x4 multiplies 4 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columnsBF16_512x4(k int, w *uint16, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columns512x5 multiplies 5 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columns512x5(k int, w *float32, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columnsBF16_512x5 multiplies 5 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columnsBF16_512x5(k int, w *uint16, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columns512x6 multiplies 6 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columns512x6(k int, w *float32, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columnsBF16_512x6 multiplies 6 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columnsBF16_512x6(k int, w *uint16, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columns512x7 multiplies 7 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columns512x7(k int, w *float32, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columnsBF16_512x7 multiplies 7 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columnsBF16_512x7(k int, w *uint16, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columns512x8 multiplies 8 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columns512x8(k int, w *float32, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
+
+// columnsBF16_512x8 multiplies 8 vectors of k values with 16 rows of weights.
+//
+//go:noescape
+func columnsBF16_512x8(k int, w *uint16, ws int, ahead int, x *float32, xs int, c *float32, cs int, alpha float32, beta float32)
 
 // transpose lays eight rows of 8·blocks float32 side by side: dst[x·ds+i] = src[i·ss+x].
 //

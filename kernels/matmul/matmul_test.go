@@ -212,6 +212,37 @@ func TestBF16(t *testing.T) {
 	})
 }
 
+// A row of C is the same to the bit whatever rows are computed beside it and wherever it stands among them, on either side
+// of every border between ways, so that a sequence has the same future in any batch.
+func TestRowsInAnyCompany(t *testing.T) {
+	cores := cpu.New(2)
+	defer cores.Close()
+	const most = 40
+	for i, s := range [][2]int{{5, 64}, {8, 40}, {12, 32}, {16, 64}, {37, 96}, {130, 1056}, {50, 33}, {20, 8}} {
+		n, k := s[0], s[1]
+		p := newProblem(uint64(i), NT, most, n, k, 3, 0.5, 0)
+		half := Matrix[bf16.BF16]{bf16.Rounded(p.b32.Data), p.b32.Stride}
+		bias := check.To[float32](check.Normal(check.Rand(9), n, 1))
+		for _, e := range engines() {
+			for name, b := range map[string]operand{"float32": {full: p.b32.Data}, "bfloat16": {half: half.Data}} {
+				product := func(lo, hi int) []float32 {
+					out := check.Poisoned[float32]((hi - lo) * n)
+					a := Matrix[float32]{p.a32.Data[lo*p.a32.Stride:], p.a32.Stride}
+					q := newProduct(e, NT, hi-lo, n, k, 0.5, a, b, p.b32.Stride, 0, Of(out.Data, n), bias)
+					q.mul(cores)
+					return out.Data
+				}
+				all := product(0, most)
+				for _, m := range []int{1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33} {
+					for _, lo := range []int{0, 6, most - m} {
+						same(t, fmt.Sprintf("%v %s %d×%d: rows %d to %d of %d", e, name, n, k, lo, lo+m, most), product(lo, lo+m), all[lo*n:(lo+m)*n])
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestBias(t *testing.T) {
 	cores := cpu.New(2)
 	defer cores.Close()

@@ -67,7 +67,7 @@ func copyStripGo(dst []float32, ds int, src operand, ss, rows, cols int) {
 //	y[r·ys + i·ym] = alpha · Σ_x w[r·ws + x] · x[i·xs + x] + beta · y[r·ys + i·ym],   r < rows, i < m
 //
 // Where beta is 0, y is not read.
-func rowsGo(m, rows, k int, w operand, ws int, x []float32, xs int, y []float32, ys, ym int, alpha, beta float32) {
+func rowsGo(m, rows, k int, w []float32, ws int, x []float32, xs int, y []float32, ys, ym int, alpha, beta float32) {
 	for r := range rows {
 		for i := range m {
 			in := x[i*xs : i*xs+k]
@@ -75,15 +75,40 @@ func rowsGo(m, rows, k int, w operand, ws int, x []float32, xs int, y []float32,
 			at := r * ws
 			j := 0
 			for ; j+4 <= k; j += 4 {
-				s0 += w.at(at+j) * in[j]
-				s1 += w.at(at+j+1) * in[j+1]
-				s2 += w.at(at+j+2) * in[j+2]
-				s3 += w.at(at+j+3) * in[j+3]
+				s0 += w[at+j] * in[j]
+				s1 += w[at+j+1] * in[j+1]
+				s2 += w[at+j+2] * in[j+2]
+				s3 += w[at+j+3] * in[j+3]
 			}
 			for ; j < k; j++ {
-				s0 += w.at(at+j) * in[j]
+				s0 += w[at+j] * in[j]
 			}
 			put(y, r*ys+i*ym, alpha*(s0+s1+(s2+s3)), beta)
+		}
+	}
+}
+
+// columnsGo multiplies m vectors with some rows of weights, each sum in order as tileGo has it:
+//
+//	c[i·cs + j] = alpha · Σ_x x[i·xs + x] · w[j·ws + x] + beta · c[i·cs + j],   i < m, j < rows
+//
+// with rows a multiple of four. Where beta is 0, c is not read.
+func columnsGo(m, rows, k int, w operand, ws int, x []float32, xs int, c []float32, cs int, alpha, beta float32) {
+	for i := range m {
+		in := x[i*xs : i*xs+k]
+		for j := 0; j < rows; j += 4 {
+			var s0, s1, s2, s3 float32
+			at := j * ws
+			for x, v := range in {
+				s0 += v * w.at(at+x)
+				s1 += v * w.at(at+ws+x)
+				s2 += v * w.at(at+2*ws+x)
+				s3 += v * w.at(at+3*ws+x)
+			}
+			put(c, i*cs+j, alpha*s0, beta)
+			put(c, i*cs+j+1, alpha*s1, beta)
+			put(c, i*cs+j+2, alpha*s2, beta)
+			put(c, i*cs+j+3, alpha*s3, beta)
 		}
 	}
 }

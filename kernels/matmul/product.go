@@ -27,7 +27,8 @@ type way uint8
 const (
 	// inBlocks multiplies packed panels in registers, see block.go.
 	inBlocks way = iota
-	// byColumn takes every column of C as a row of Bᵀ times the few rows of A.
+	// byColumn takes columns of C as rows of Bᵀ, turned in registers, times the few rows of A; see few.go. It sums in
+	// the order of inBlocks, so that a row's result does not depend on its company.
 	byColumn
 	// byRow takes every row of C as a row of A times the few columns of B.
 	byRow
@@ -35,9 +36,12 @@ const (
 	nothing
 )
 
-// few is the largest number of vectors for which a matrix is read row by row, without packing it: there the
-// reading of the matrix, not the arithmetic, sets the pace.
-const few = 8
+// Up to so many vectors a matrix is read where it lies, without packing it: there the reading of the matrix, not the
+// arithmetic, sets the pace.
+const (
+	fewColumns = 8
+	fewRows    = 16
+)
 
 // shortest sum for which a row-wise dot product pays: below, adding up the lanes at its end is most of the work.
 const shortest = 32
@@ -68,10 +72,10 @@ func newProduct(e engine, tr Trans, m, n, k int, alpha float32, a Matrix[float32
 	switch {
 	case k == 0 || m == 0 || n == 0:
 		p.way = nothing
-	case m <= few && p.bx == 1 && k >= shortest:
-		p.way = byColumn
-	case n <= few && p.ax == 1 && k >= shortest:
+	case n <= fewColumns && p.ax == 1 && k >= shortest:
 		p.way = byRow
+	case m <= fewRows && p.bx == 1 && k%e.turnStep(b) == 0:
+		p.way = byColumn
 	case n == 1 && p.ci == 1 && p.ai == 1 && b.half == nil && bias == nil:
 		// C and the columns of A lie as rows of their transposes: C' = B' · A.
 		p.m, p.n = 1, m
@@ -104,11 +108,10 @@ func (p *product) run(w *cpu.Worker, i0, i1, j0, j1 int) {
 	case inBlocks:
 		p.blocks(w, i0, i1, j0, j1)
 	case byColumn:
-		x, stride := p.inputs(w, p.a, p.ai, p.ax, i0, i1)
-		p.rows(p.b, p.bj, j0, j1, i1-i0, x, stride, p.c[i0*p.ci:], 1, p.ci)
+		p.turning(w, i0, i1, j0, j1)
 	case byRow:
 		x, stride := p.columns(w, j0, j1)
-		p.rows(operand{full: p.a}, p.ai, i0, i1, j1-j0, x, stride, p.c[j0:], p.ci, 1)
+		p.rows(p.a, p.ai, i0, i1, j1-j0, x, stride, p.c[j0:], p.ci, 1)
 	case nothing:
 		for i := i0; i < i1; i++ {
 			for j := j0; j < j1; j++ {
@@ -121,9 +124,9 @@ func (p *product) run(w *cpu.Worker, i0, i1, j0, j1 int) {
 
 // rows multiplies the rows [lo, hi) of the matrix with m vectors. Element r of vector i's product goes to
 // y[r·ys + i·ym].
-func (p *product) rows(matrix operand, stride, lo, hi, m int, x []float32, xs int, y []float32, ys, ym int) {
+func (p *product) rows(matrix []float32, stride, lo, hi, m int, x []float32, xs int, y []float32, ys, ym int) {
 	if m <= p.engine.maxInputs() {
-		p.engine.rows(m, hi-lo, p.k, matrix.from(lo*stride), stride, x, xs, y[lo*ys:], ys, ym, p.alpha, p.beta)
+		p.engine.rows(m, hi-lo, p.k, matrix[lo*stride:], stride, x, xs, y[lo*ys:], ys, ym, p.alpha, p.beta)
 		return
 	}
 	// Rows that the first vectors brought into the cache are there for the others.
@@ -131,7 +134,7 @@ func (p *product) rows(matrix operand, stride, lo, hi, m int, x []float32, xs in
 	step := max(1, cached/p.k)
 	for r := lo; r < hi; r += step {
 		for i := 0; i < m; i += p.engine.maxInputs() {
-			p.engine.rows(min(m-i, p.engine.maxInputs()), min(step, hi-r), p.k, matrix.from(r*stride), stride,
+			p.engine.rows(min(m-i, p.engine.maxInputs()), min(step, hi-r), p.k, matrix[r*stride:], stride,
 				x[i*xs:], xs, y[r*ys+i*ym:], ys, ym, p.alpha, p.beta)
 		}
 	}

@@ -13,8 +13,8 @@ const (
 	leastWork = 1 << 19
 	// ampleWork is a part so large that the packing no longer counts.
 	ampleWork = 1 << 25
-	// leastBytes is the same for products that are paced by reading a matrix.
-	leastBytes = 1 << 17
+	// leastBytes is the same for products that are paced by reading a matrix, columnBytes where weights are turned.
+	leastBytes, columnBytes = 1 << 17, 1 << 18
 	// fewParts is the number of parts that balance well on few cores, parts on many.
 	fewParts, parts = 16, 64
 )
@@ -33,7 +33,7 @@ func (p *product) tiling() tiling {
 	}
 	switch p.way {
 	case byColumn:
-		t.cols = max(1, leastBytes/size/p.k, (p.n+4*parts-1)/(4*parts))
+		t.cols = roundUp(max(columnBytes/size/p.k, (p.n+4*parts-1)/(4*parts)))
 	case byRow:
 		t.rows = max(1, leastBytes/4/p.k, (p.m+4*parts-1)/(4*parts))
 	default:

@@ -38,7 +38,7 @@ func tile256(rows, vectors, k int, a *float32, rs, ks int, b *float32, bs int, c
 	}
 }
 
-// rows256 runs the AVX2 product of rows of weights with m vectors.
+// rows256 runs the AVX2 product of rows of a matrix with m vectors.
 func rows256(m, rows, k int, w *float32, ws int, x *float32, xs int, y *float32, ys, ym int, alpha, beta float32) {
 	switch m {
 	case 1:
@@ -50,15 +50,35 @@ func rows256(m, rows, k int, w *float32, ws int, x *float32, xs int, y *float32,
 	}
 }
 
-// rowsBF16_256 runs the AVX2 product of rows of weights with m vectors.
-func rowsBF16_256(m, rows, k int, w *uint16, ws int, x *float32, xs int, y *float32, ys, ym int, alpha, beta float32) {
+// columns256 runs the AVX2 product of m vectors with 8 rows of weights.
+func columns256(m, k int, w *float32, ws, ahead int, x *float32, xs int, c *float32, cs int, alpha, beta float32) {
 	switch m {
 	case 1:
-		rowsBF16_256x1(rows, k, w, ws, x, xs, y, ys, ym, alpha, beta)
+		columns256x1(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
 	case 2:
-		rowsBF16_256x2(rows, k, w, ws, x, xs, y, ys, ym, alpha, beta)
+		columns256x2(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 3:
+		columns256x3(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 4:
+		columns256x4(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
 	default:
-		panic("matmul: rowsBF16_256 has no kernel of this size")
+		panic("matmul: columns256 has no kernel of this size")
+	}
+}
+
+// columnsBF16_256 runs the AVX2 product of m vectors with 8 rows of weights.
+func columnsBF16_256(m, k int, w *uint16, ws, ahead int, x *float32, xs int, c *float32, cs int, alpha, beta float32) {
+	switch m {
+	case 1:
+		columnsBF16_256x1(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 2:
+		columnsBF16_256x2(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 3:
+		columnsBF16_256x3(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 4:
+		columnsBF16_256x4(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	default:
+		panic("matmul: columnsBF16_256 has no kernel of this size")
 	}
 }
 
@@ -138,7 +158,7 @@ func tile512(rows, vectors, k int, a *float32, rs, ks int, b *float32, bs int, c
 	}
 }
 
-// rows512 runs the AVX-512 product of rows of weights with m vectors.
+// rows512 runs the AVX-512 product of rows of a matrix with m vectors.
 func rows512(m, rows, k int, w *float32, ws int, x *float32, xs int, y *float32, ys, ym int, alpha, beta float32) {
 	switch m {
 	case 1:
@@ -154,18 +174,50 @@ func rows512(m, rows, k int, w *float32, ws int, x *float32, xs int, y *float32,
 	}
 }
 
-// rowsBF16_512 runs the AVX-512 product of rows of weights with m vectors.
-func rowsBF16_512(m, rows, k int, w *uint16, ws int, x *float32, xs int, y *float32, ys, ym int, alpha, beta float32) {
+// columns512 runs the AVX-512 product of m vectors with 16 rows of weights.
+func columns512(m, k int, w *float32, ws, ahead int, x *float32, xs int, c *float32, cs int, alpha, beta float32) {
 	switch m {
 	case 1:
-		rowsBF16_512x1(rows, k, w, ws, x, xs, y, ys, ym, alpha, beta)
+		columns512x1(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
 	case 2:
-		rowsBF16_512x2(rows, k, w, ws, x, xs, y, ys, ym, alpha, beta)
+		columns512x2(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
 	case 3:
-		rowsBF16_512x3(rows, k, w, ws, x, xs, y, ys, ym, alpha, beta)
+		columns512x3(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
 	case 4:
-		rowsBF16_512x4(rows, k, w, ws, x, xs, y, ys, ym, alpha, beta)
+		columns512x4(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 5:
+		columns512x5(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 6:
+		columns512x6(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 7:
+		columns512x7(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 8:
+		columns512x8(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
 	default:
-		panic("matmul: rowsBF16_512 has no kernel of this size")
+		panic("matmul: columns512 has no kernel of this size")
+	}
+}
+
+// columnsBF16_512 runs the AVX-512 product of m vectors with 16 rows of weights.
+func columnsBF16_512(m, k int, w *uint16, ws, ahead int, x *float32, xs int, c *float32, cs int, alpha, beta float32) {
+	switch m {
+	case 1:
+		columnsBF16_512x1(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 2:
+		columnsBF16_512x2(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 3:
+		columnsBF16_512x3(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 4:
+		columnsBF16_512x4(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 5:
+		columnsBF16_512x5(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 6:
+		columnsBF16_512x6(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 7:
+		columnsBF16_512x7(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	case 8:
+		columnsBF16_512x8(k, w, ws, ahead, x, xs, c, cs, alpha, beta)
+	default:
+		panic("matmul: columnsBF16_512 has no kernel of this size")
 	}
 }

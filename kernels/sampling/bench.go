@@ -28,11 +28,11 @@ func Benchmarks() []check.Benchmark {
 func (c Settings) bench(s int) func(d *device.Device) (func(*device.Queue), func()) {
 	return func(d *device.Device) (func(*device.Queue), func()) {
 		const vocab = 151936
-		values := make([]float32, 0, 4*s)
+		values := make([]float32, 0, SettingsLen*s)
 		for range s {
 			values = append(values, c.Values()...)
 		}
-		settings := d.New(device.Float32, 4*s)
+		settings := d.New(device.Float32, SettingsLen*s)
 		device.Upload(d, settings, values)
 		a := &DeviceArgs{S: s, Vocab: vocab, Logits: check.Random(d, device.BF16, s*vocab, 3), Settings: settings,
 			Draws: check.Ints(d, make([]int32, 3*s)), IDs: d.New(device.Int32, s), LogProb: d.New(device.Float32, s),

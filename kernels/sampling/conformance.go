@@ -19,13 +19,14 @@ func large(c check.Case) check.Case {
 	return c
 }
 
-// choice is s sequences that take turns with four ways to leave one token.
+// choice is s sequences that take turns with five ways to leave one token.
 func choice(s, vocab int) check.Case {
 	ways := []Settings{
 		{TopP: 1, RepetitionPenalty: 1},
 		{Temperature: 1, TopK: 1, TopP: 1, RepetitionPenalty: 1},
 		{Temperature: 0.8, TopP: 1e-9, RepetitionPenalty: 1},
 		{Temperature: 1e-30, TopK: 5, TopP: 1, RepetitionPenalty: 1},
+		{Temperature: 2, TopP: 1, RepetitionPenalty: 1, MinP: 1},
 	}
 	var settings []float64
 	for i := range s {

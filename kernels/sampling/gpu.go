@@ -16,7 +16,7 @@ type DeviceArgs struct {
 	S, Vocab int
 	Logits   device.Tensor // [S, Vocab], of any type of float
 	Rows     device.Tensor // int32 [S], the row of each sequence; none where sequence s has row s
-	Settings device.Tensor // float32 [rows, 4]: Settings.Values
+	Settings device.Tensor // float32 [rows, SettingsLen]: Settings.Values
 	Draws    device.Tensor // int32 [rows, 3], advanced: Draws
 	Seen     device.Tensor // int32 [rows, SeenWords], the history as bits, which the tokens join; none where nobody has a penalty
 
@@ -71,7 +71,7 @@ func DeviceScratch(s, vocab int, t device.Type) int64 {
 func DeviceChoose(q *device.Queue, a *DeviceArgs) {
 	rows := a.S
 	if !a.Rows.None() {
-		rows = a.Settings.Len / 4
+		rows = a.Settings.Len / SettingsLen
 	}
 	for _, l := range []struct {
 		name     string
@@ -79,7 +79,7 @@ func DeviceChoose(q *device.Queue, a *DeviceArgs) {
 		want     int
 		optional bool
 	}{
-		{"logits", a.Logits, a.S * a.Vocab, false}, {"rows", a.Rows, a.S, true}, {"settings", a.Settings, 4 * rows, false}, {"draws", a.Draws, 3 * rows, false},
+		{"logits", a.Logits, a.S * a.Vocab, false}, {"rows", a.Rows, a.S, true}, {"settings", a.Settings, SettingsLen * rows, false}, {"draws", a.Draws, 3 * rows, false},
 		{"seen", a.Seen, rows * SeenWords(a.Vocab), true}, {"ids", a.IDs, a.S, false}, {"logprob", a.LogProb, a.S, true},
 	} {
 		if l.t.Len != l.want && !(l.optional && l.t.None()) {

@@ -21,7 +21,7 @@ type batch struct {
 
 func newBatch(d *device.Device, kind device.Type, s int, logits []float32, set Settings, seen []bool) *batch {
 	vocab := len(logits)
-	b := &batch{d: d, args: DeviceArgs{S: s, Vocab: vocab, Logits: d.New(kind, s*vocab), Settings: d.New(device.Float32, 4*s),
+	b := &batch{d: d, args: DeviceArgs{S: s, Vocab: vocab, Logits: d.New(kind, s*vocab), Settings: d.New(device.Float32, SettingsLen*s),
 		Draws: d.New(device.Int32, 3*s), IDs: d.New(device.Int32, s), LogProb: d.New(device.Float32, s),
 		Scratch: d.New(device.Float32, int(DeviceScratch(s, vocab, kind)/4))}}
 	if kind == device.BF16 {
@@ -90,19 +90,24 @@ func TestDistribution(t *testing.T) {
 		Settings
 		vocab int
 	}{
-		{Settings{1, 1, 0, 1}, 50},
-		{Settings{0.7, 1, 0, 1}, 56},
-		{Settings{2.5, 1, 0, 1.3}, 50},
-		{Settings{1, 1, 5, 1}, 50},
-		{Settings{1, 1, 1000, 1}, 51},
-		{Settings{1, 0.9, 0, 1}, 50},
-		{Settings{1, 0.5, 0, 1}, 64},
-		{Settings{1, 1e-9, 0, 1}, 50},
-		{Settings{1.5, 0.8, 20, 1.1}, 48},
-		{Settings{0.9, 0.95, 40, 0.8}, 50},
-		{Settings{100, 0.5, 0, 1}, 40},
-		{Settings{3, 0.7, 300, 1}, 601},
-		{Settings{0, 1, 0, 1.2}, 50},
+		{Settings{1, 1, 0, 1, 0}, 50},
+		{Settings{0.7, 1, 0, 1, 0}, 56},
+		{Settings{2.5, 1, 0, 1.3, 0}, 50},
+		{Settings{1, 1, 5, 1, 0}, 50},
+		{Settings{1, 1, 1000, 1, 0}, 51},
+		{Settings{1, 0.9, 0, 1, 0}, 50},
+		{Settings{1, 0.5, 0, 1, 0}, 64},
+		{Settings{1, 1e-9, 0, 1, 0}, 50},
+		{Settings{1.5, 0.8, 20, 1.1, 0}, 48},
+		{Settings{0.9, 0.95, 40, 0.8, 0}, 50},
+		{Settings{100, 0.5, 0, 1, 0}, 40},
+		{Settings{3, 0.7, 300, 1, 0}, 601},
+		{Settings{0, 1, 0, 1.2, 0}, 50},
+		{Settings{1, 1, 0, 1, 0.1}, 50},
+		{Settings{0.8, 0.95, 30, 1.1, 0.05}, 50},
+		{Settings{1, 0.3, 0, 1, 0.02}, 50},
+		{Settings{1, 1, 7, 1, 0.02}, 301},
+		{Settings{1, 1, 0, 1, 1}, 50},
 	} {
 		for _, kind := range []device.Type{device.Float32, device.BF16} {
 			if d.Info().Emulated && (i%2 == 0) == (kind == device.BF16) {
@@ -177,7 +182,7 @@ func TestState(t *testing.T) {
 	for id := range logits {
 		logits[id] = float32(check.Rand(uint64(id)).NormFloat64())
 	}
-	set := Settings{1, 0.9, 0, 1.2}
+	set := Settings{1, 0.9, 0, 1.2, 0}
 	many, one := newBatch(d, device.Float32, 9, logits, set, make([]bool, 100)), newBatch(d, device.Float32, 1, logits, set, make([]bool, 100))
 	defer many.free()
 	defer one.free()
@@ -214,7 +219,7 @@ func TestBadLogits(t *testing.T) {
 			logits []float32
 			want   int32
 		}{{[]float32{1, nan, 2}, -1}, {[]float32{1, inf, 0}, -1}, {[]float32{-inf, -inf}, -1}, {[]float32{-inf, -5, -inf}, 1}, {[]float32{-3e38, 1, 3e38, 2}, 2}} {
-			b := newBatch(d, device.Float32, 1, c.logits, Settings{temperature, 1, 0, 1}, nil)
+			b := newBatch(d, device.Float32, 1, c.logits, Settings{temperature, 1, 0, 1, 0}, nil)
 			if got := b.ids(t)[0]; got != c.want {
 				t.Errorf("temperature %v, logits %v: token %d, want %d", temperature, c.logits, got, c.want)
 			}
@@ -228,7 +233,7 @@ func TestRows(t *testing.T) {
 	d := check.OpenDevice(t)
 	const vocab = 70
 	rows := []int32{3, 0, 2}
-	values, draws, seen := make([]float32, 0, 16), make([]int32, 12), make([]int32, 4*SeenWords(vocab))
+	values, draws, seen := make([]float32, 0, 4*SettingsLen), make([]int32, 12), make([]int32, 4*SeenWords(vocab))
 	for row := range 4 {
 		values = append(values, Settings{TopP: 1, RepetitionPenalty: 1 + float64(row%2)*9}.Values()...)
 	}
@@ -240,7 +245,7 @@ func TestRows(t *testing.T) {
 	for _, x := range []device.Tensor{b.args.Settings, b.args.Draws} {
 		d.Free(x)
 	}
-	b.args.Rows, b.args.Settings, b.args.Draws, b.args.Seen = check.Ints(d, rows), d.New(device.Float32, 16), check.Ints(d, draws), check.Ints(d, seen)
+	b.args.Rows, b.args.Settings, b.args.Draws, b.args.Seen = check.Ints(d, rows), d.New(device.Float32, 4*SettingsLen), check.Ints(d, draws), check.Ints(d, seen)
 	defer d.Free(b.args.Rows)
 	device.Upload(d, b.args.Settings, values)
 	if got, want := b.ids(t), []int32{2, 33, 33}; !slices.Equal(got, want) {
@@ -262,7 +267,7 @@ func TestRows(t *testing.T) {
 func TestChunks(t *testing.T) {
 	d := check.OpenDevice(t)
 	const sequences = 30
-	for i, set := range []Settings{{1, 1, 0, 1}, {1, 0.99, 0, 1}, {1, 1, 2, 1}, {1, 0.99, 3000, 1}} {
+	for i, set := range []Settings{{1, 1, 0, 1, 0}, {1, 0.99, 0, 1, 0}, {1, 1, 2, 1, 0}, {1, 0.99, 3000, 1, 0}} {
 		vocab := []int{9001, 33003}[i%2]
 		at := []int{0, vocab - 1, vocab / 2, vocab - 5}[i]
 		logits := make([]float32, vocab)

@@ -29,13 +29,13 @@ GOJET_FN unsigned key(float z) {
 struct Row {
   const T* z;
   const unsigned* seen;  // null, or a bit for each token of the history
-  float temperature, topP, penalty, top;
+  float temperature, topP, penalty, minP, top;
   double topK;
   int shift;  // low bits that all keys have in common
 
   GOJET_FN Row(const T* logits, const float* settings, const unsigned* history, int s, int row) {
-    const float* set = settings + 4 * (size_t)row;
-    temperature = fminf(set[0], 3e38f), topP = set[1], topK = set[2], penalty = set[3], top = 0.f;
+    const float* set = settings + 5 * (size_t)row;
+    temperature = fminf(set[0], 3e38f), topP = set[1], topK = set[2], penalty = set[3], minP = set[4], top = 0.f;
     const bool penal = history && penalty != 1.f;
     z = logits + (size_t)s * V;
     seen = penal ? history + (size_t)row * WORDS : nullptr;
@@ -51,6 +51,13 @@ struct Row {
   GOJET_FN float logit(unsigned rank) const {
     const unsigned k = rank << shift;
     return __uint_as_float(k >> 31 ? k ^ 0x80000000u : ~(k | ((1u << shift) - 1)));
+  }
+  // least is the lowest rank whose tokens are at least minP times as likely as the best.
+  GOJET_FN unsigned least() const {
+    if (!(minP > 0.f)) return 0;
+    const float z = top + temperature * log_(minP);
+    const unsigned lo = rank(z);
+    return lo + (logit(lo) < z);
   }
   GOJET_FN float weight(float z) const { return exp_((z - top) / temperature); }
 };
@@ -151,6 +158,7 @@ struct Table {
   unsigned rank[CHUNKS];   // of its largest logit
   int equal[CHUNKS];       // its tokens at the end of the nucleus
   int live[CHUNKS], lives; // chunks to be read
+  unsigned least;          // rank that min-p asks for
 };
 
 // keep makes the chunks live that have a token of rank lo or more.
@@ -388,6 +396,7 @@ GOJET_FN int draw(const Row& r, const Table& t, unsigned end, int ties, double t
 // sample draws a token by the settings of a row whose largest logit is known.
 GOJET_FN int sample(const Row& r, const Chunk* chunks, double u) {
   __shared__ Table t;
+  if (threadIdx.x == 0) t.least = r.least();
   double sum = 0;
   for (int c = threadIdx.x; c < CHUNKS; c += THREADS) {
     t.rank[c] = r.rank(chunks[c].most);
@@ -396,8 +405,9 @@ GOJET_FN int sample(const Row& r, const Chunk* chunks, double u) {
     sum += t.above[c];
   }
   sync_block();
-  const bool some = r.topK > 0 && r.topK < V, nucleus = r.topP < 1.f;
-  if (!some && !nucleus) return draw(r, t, 0, 0, 0, u);
+  const bool some = r.topK > 0 && r.topK < V;
+  bool nucleus = r.topP < 1.f;
+  if (!some && !nucleus && t.least == 0) return draw(r, t, 0, 0, 0, u);
   unsigned end = some ? kth(r, t, r.topK) : 0;
   double target = 0;
   if (nucleus) {
@@ -415,6 +425,7 @@ GOJET_FN int sample(const Row& r, const Chunk* chunks, double u) {
     }
     end = cut(r, lo, target, [&](unsigned a, unsigned b, unsigned c) { return measure<true>(r, t, a, b, c); });
   }
+  if (t.least > end) end = t.least, nucleus = false;
   for (int c = threadIdx.x; c < CHUNKS; c += THREADS) t.above[c] = 0;
   keep(t, end);
   float part = 0.f;
@@ -448,8 +459,8 @@ GOJET_FN int sample(const Row& r, const Chunk* chunks, double u) {
 
 // choose: ids [S] get a token of each row of logits [S, V], or −1 if a logit is NaN or +Inf or all are −Inf; logprob [S],
 // if not null, its log-probability before any setting. parts and chunks are survey's. What a sequence keeps is in row rows[s],
-// or s where rows is null. settings [·, 4]: temperature (0 is greedy), top-p (1 keeps all), top-k (0 keeps all), repetition
-// penalty (1 is none). draws [·, 3]: the seed's low and high half, and the number of the draw, which advances. seen [·, WORDS],
+// or s where rows is null. settings [·, 5]: temperature (0 is greedy), top-p (1 keeps all), top-k (0 keeps all), repetition
+// penalty (1 is none), min-p (0 keeps all). draws [·, 3]: the seed's low and high half, and the number of the draw, which advances. seen [·, WORDS],
 // if not null: the history as bits; the token joins it.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 choose(int* ids, float* logprob, const First* parts, const Chunk* chunks, const T* logits, const float* settings, unsigned* draws, unsigned* seen, const int* rows) {

@@ -1,5 +1,5 @@
 // Package sampling chooses the next token of many sequences from their logits on a device, by the same steps in the same
-// order as infer/sampling does for one sequence on the CPU: repetition penalty, temperature, top-k, top-p.
+// order as infer/sampling does for one sequence on the CPU: repetition penalty, temperature, top-k, top-p, min-p.
 //
 // Draws come from a counter-based generator, Philox (https://doi.org/10.1145/2063384.2063405): the seed of a sequence and
 // the number of the draw give the random number, whatever else is in the batch. They are not the draws of the CPU's
@@ -17,11 +17,15 @@ type Settings struct {
 	TopP              float64 // 1 keeps all
 	TopK              int     // 0 keeps all
 	RepetitionPenalty float64 // 1 is none
+	MinP              float64 // keeps tokens of at least this part of the likeliest one's probability; 0 keeps all
 }
+
+// SettingsLen is the values of a row of DeviceArgs.Settings.
+const SettingsLen = 5
 
 // Values is a row of DeviceArgs.Settings.
 func (s Settings) Values() []float32 {
-	return []float32{float32(s.Temperature), float32(s.TopP), float32(s.TopK), float32(s.RepetitionPenalty)}
+	return []float32{float32(s.Temperature), float32(s.TopP), float32(s.TopK), float32(s.RepetitionPenalty), float32(s.MinP)}
 }
 
 // Reference returns the probability of every token, straight from the definitions with a sort. seen marks the history; nil
@@ -66,6 +70,12 @@ func Reference(s Settings, logits []float64, seen []bool) []float64 {
 	var kept float64
 	for at, id := range order {
 		if s.TopP < 1 && kept >= s.TopP*total {
+			for _, cut := range order[at:] {
+				p[cut] = 0
+			}
+			break
+		}
+		if p[id] < s.MinP { // the likeliest token has 1 here
 			for _, cut := range order[at:] {
 				p[cut] = 0
 			}

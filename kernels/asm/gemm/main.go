@@ -41,8 +41,11 @@ func generate() (map[string][]byte, error) {
 			g.tile(s, t)
 		}
 		for x := range s.maxVectors {
-			g.rows(s, x+1, false)
-			g.rows(s, x+1, true)
+			g.rows(s, x+1)
+		}
+		for m := range s.maxColumns {
+			g.columns(s, m+1, false)
+			g.columns(s, m+1, true)
 		}
 	}
 	g.transpose(false)
@@ -92,17 +95,23 @@ func switches() []byte {
 		}
 		pick("tile"+s.name, "the "+s.title+" micro-kernel of the given rows and vectors of columns", "vectors<<4 | rows",
 			"rows, vectors, "+tileParams, "k, a, rs, ks, b, bs, c, cs, cols, alpha, beta", cases)
+		cases = nil
+		for m := range s.maxVectors {
+			cases = append(cases, [2]string{fmt.Sprint(m + 1), s.rowsName(m + 1)})
+		}
+		pick("rows"+s.name, "the "+s.title+" product of rows of a matrix with m vectors", "m",
+			"m, "+rowsParams, "rows, k, w, ws, x, xs, y, ys, ym, alpha, beta", cases)
 		for _, half := range []bool{false, true} {
-			var cases [][2]string
-			for m := range s.maxVectors {
-				cases = append(cases, [2]string{fmt.Sprint(m + 1), s.rowsName(half, m+1)})
+			cases = nil
+			for m := range s.maxColumns {
+				cases = append(cases, [2]string{fmt.Sprint(m + 1), s.columnsName(half, m+1)})
 			}
-			name := "rows" + s.name
+			name := "columns" + s.name
 			if half {
-				name = "rowsBF16_" + s.name
+				name = "columnsBF16_" + s.name
 			}
-			pick(name, "the "+s.title+" product of rows of weights with m vectors", "m",
-				"m, "+rowsParams(half), "rows, k, w, ws, x, xs, y, ys, ym, alpha, beta", cases)
+			pick(name, fmt.Sprintf("the %s product of m vectors with %d rows of weights", s.title, s.lanes), "m",
+				"m, "+columnsParams(half), "k, w, ws, ahead, x, xs, c, cs, alpha, beta", cases)
 		}
 	}
 	return b.Bytes()

@@ -67,6 +67,7 @@ func eightRows(p, p4, stride, stride3 reg.GPVirtual) []Mem {
 	return m
 }
 
+// transposed returns the columns of eight rows of eight words.
 func (g writer) transposed(r []reg.VecVirtual) []reg.VecVirtual {
 	pairs := make([]reg.VecVirtual, 8) // lanes of rows (0,1), (2,3), (4,5), (6,7): low and high
 	for i := 0; i < 8; i += 2 {
@@ -86,6 +87,39 @@ func (g writer) transposed(r []reg.VecVirtual) []reg.VecVirtual {
 		out[x], out[x+4] = g.YMM(), g.YMM()
 		g.VPERM2F128(Imm(0x20), fours[4+x], fours[x], out[x])
 		g.VPERM2F128(Imm(0x31), fours[4+x], fours[x], out[x+4])
+	}
+	return out
+}
+
+// transposed16 returns the columns of sixteen rows of sixteen words.
+func (g writer) transposed16(r []reg.VecVirtual) []reg.VecVirtual {
+	// In each quarter q of the vectors, words of rows i … i+3: first in pairs, then as column 4q+x at [i+x].
+	fours := make([]reg.VecVirtual, 16)
+	for i := 0; i < 16; i += 4 {
+		var low, high [2]reg.VecVirtual
+		for h := range 2 {
+			low[h], high[h] = g.ZMM(), g.ZMM()
+			g.VUNPCKLPS(r[i+2*h+1], r[i+2*h], low[h])
+			g.VUNPCKHPS(r[i+2*h+1], r[i+2*h], high[h])
+		}
+		for h, pairs := range [][2]reg.VecVirtual{low, high} {
+			fours[i+2*h], fours[i+2*h+1] = g.ZMM(), g.ZMM()
+			g.VUNPCKLPD(pairs[1], pairs[0], fours[i+2*h])
+			g.VUNPCKHPD(pairs[1], pairs[0], fours[i+2*h+1])
+		}
+	}
+	// Then the quarters: the even and the odd ones of two vectors, and of these the first and the second.
+	const even, odd = 0x88, 0xdd
+	out := make([]reg.VecVirtual, 16)
+	for x := range 4 {
+		for q, quarters := range []uint64{even, odd} {
+			upper, lower := g.ZMM(), g.ZMM()
+			g.VSHUFF32X4(Imm(quarters), fours[4+x], fours[x], upper)
+			g.VSHUFF32X4(Imm(quarters), fours[12+x], fours[8+x], lower)
+			out[4*q+x], out[4*(q+2)+x] = g.ZMM(), g.ZMM()
+			g.VSHUFF32X4(Imm(even), lower, upper, out[4*q+x])
+			g.VSHUFF32X4(Imm(odd), lower, upper, out[4*(q+2)+x])
+		}
 	}
 	return out
 }

@@ -19,18 +19,14 @@ const unroll = 4
 //
 //	y[r·ys + i·ym] = alpha · Σ_x w[r·ws + x] · x[i·xs + x] + beta · y[r·ys + i·ym],  i < m
 //
-// y is not read where beta is 0. Weights are float32 or, half, bfloat16.
-func (g writer) rows(s set, m int, half bool) {
-	name := s.rowsName(half, m)
-	g.function(name, "func("+rowsParams(half)+")")
-	g.Doc(name + " multiplies rows of weights with " + fmt.Sprint(m) + " vectors of k values.")
-	shift := uint64(2)
-	if half {
-		shift = 1
-	}
-	r := rowWriter{writer: g, set: s, m: m, half: half, size: 1 << shift}
+// y is not read where beta is 0.
+func (g writer) rows(s set, m int) {
+	name := s.rowsName(m)
+	g.function(name, "func("+rowsParams+")")
+	g.Doc(name + " multiplies rows of a matrix with " + fmt.Sprint(m) + " vectors of k values.")
+	r := rowWriter{writer: g, set: s, m: m}
 	rows := g.param("rows")
-	row, ws := g.param("w"), g.bytes("ws", shift)
+	row, ws := g.param("w"), g.bytes("ws", 2)
 	y, ys := g.param("y"), g.bytes("ys", 2)
 	r.xs, r.xs3 = g.bytes("xs", 2), g.GP64()
 	g.LEAQ(Mem{Base: r.xs, Index: r.xs, Scale: 2}, r.xs3)
@@ -70,29 +66,19 @@ func (g writer) rows(s set, m int, half bool) {
 	g.RET()
 }
 
-func rowsParams(half bool) string {
-	return "rows, k int, w *" + word(half) + ", ws int, x *float32, xs int, y *float32, ys, ym int, alpha, beta float32"
-}
+const rowsParams = "rows, k int, w *float32, ws int, x *float32, xs int, y *float32, ys, ym int, alpha, beta float32"
 
-func (s set) rowsName(half bool, m int) string {
-	name := "rows"
-	if half {
-		name = "rowsBF16_"
-	}
-	return fmt.Sprintf("%s%sx%d", name, s.name, m)
-}
+func (s set) rowsName(m int) string { return fmt.Sprintf("rows%sx%d", s.name, m) }
 
 // rowWriter is the state of one row's sum.
 type rowWriter struct {
 	writer
 	set     set
 	m       int
-	half    bool
 	w, x    reg.GPVirtual // where the sum has got to
 	xs, xs3 reg.GPVirtual
 	acc     []reg.VecVirtual // the sums, one a vector
 	parts   [][]reg.VecVirtual
-	size    int // bytes of a weight
 }
 
 // vectorOf addresses vector i of x, u vectors of lanes further on.
@@ -112,19 +98,11 @@ func (r *rowWriter) vectorOf(i, u int) Mem {
 // weights loads vector u of the row, restricted to mask where given.
 func (r *rowWriter) weights(u int, mask reg.Register) reg.VecVirtual {
 	v := r.vector(r.set)
-	at := Mem{Base: r.w, Disp: u * r.set.lanes * r.size}
-	switch {
-	case r.half && mask != nil:
-		r.VPMOVZXWD_Z(at, mask, v)
-	case r.half:
-		r.VPMOVZXWD(at, v)
-	case mask != nil:
+	at := Mem{Base: r.w, Disp: u * r.set.lanes * 4}
+	if mask != nil {
 		r.VMOVUPS_Z(at, mask, v)
-	default:
+	} else {
 		r.VMOVUPS(at, v)
-	}
-	if r.half {
-		r.VPSLLD(Imm(16), v, v)
 	}
 	return v
 }
@@ -182,11 +160,11 @@ func (r *rowWriter) loop(name string, k reg.GPVirtual, u int, prefetch bool) {
 		}
 	}
 	if prefetch {
-		for at := 0; at < step*r.size; at += 64 {
+		for at := 0; at < step*4; at += 64 {
 			r.PREFETCHT1(Mem{Base: r.w, Disp: ahead + at})
 		}
 	}
-	r.ADDQ(U32(step*r.size), r.w)
+	r.ADDQ(U32(step*4), r.w)
 	r.ADDQ(U32(step*4), r.x)
 	r.SUBQ(U32(step), k)
 	r.JGE(LabelRef(name))
@@ -200,18 +178,11 @@ func (r *rowWriter) scalars(k reg.GPVirtual) {
 	r.JZ(LabelRef("whole"))
 	r.Label("scalar")
 	w := r.XMM()
-	if r.half {
-		bits := r.GP32()
-		r.MOVWLZX(Mem{Base: r.w}, bits)
-		r.SHLL(Imm(16), bits)
-		r.VMOVD(bits, w)
-	} else {
-		r.VMOVSS(Mem{Base: r.w}, w)
-	}
+	r.VMOVSS(Mem{Base: r.w}, w)
 	for i, a := range r.acc {
 		r.VFMADD231SS(r.vectorOf(i, 0), w, a.AsX())
 	}
-	r.ADDQ(U32(r.size), r.w)
+	r.ADDQ(Imm(4), r.w)
 	r.ADDQ(Imm(4), r.x)
 	r.DECQ(k)
 	r.JNZ(LabelRef("scalar"))

@@ -12,7 +12,8 @@ import (
 // writer adds the shorthands that the kernels share to avo's context.
 type writer struct {
 	*build.Context
-	ones operand.Mem // eight words of ones, then eight of zeros
+	ones  operand.Mem // eight words of ones, then eight of zeros
+	upper operand.Mem // the upper halves of eight words
 }
 
 func newWriter() writer {
@@ -25,6 +26,11 @@ func newWriter() writer {
 			word = ^word
 		}
 		g.AddDatum(4*i, operand.U32(word))
+	}
+	g.upper = g.StaticGlobal("upper")
+	g.DataAttributes(attr.RODATA | attr.NOPTR)
+	for i := range 8 {
+		g.AddDatum(4*i, operand.U32(0xffff0000))
 	}
 	return g
 }
@@ -43,14 +49,15 @@ type set struct {
 	lanes       int
 	tiles       []tile
 	maxVectors  int // input vectors that one pass of rows multiplies
+	maxColumns  int // and that one pass of columns does
 }
 
 // tile is a micro-kernel's block of C, kept in registers: rows × vectors·lanes.
 type tile struct{ rows, vectors int }
 
 var (
-	avx2   = set{name: "256", title: "AVX2", lanes: 8, tiles: tiles(6, 2, wide{1, 8}, wide{2, 4}), maxVectors: 2}
-	avx512 = set{name: "512", title: "AVX-512", lanes: 16, tiles: tiles(14, 2, wide{3, 8}, wide{6, 4}), maxVectors: 4}
+	avx2   = set{name: "256", title: "AVX2", lanes: 8, tiles: tiles(6, 2, wide{1, 8}, wide{2, 4}), maxVectors: 2, maxColumns: 4}
+	avx512 = set{name: "512", title: "AVX-512", lanes: 16, tiles: tiles(14, 2, wide{3, 8}, wide{6, 4}), maxVectors: 4, maxColumns: 8}
 )
 
 // wide asks for tiles of up to rows rows and more vectors than usual, for products of few rows.

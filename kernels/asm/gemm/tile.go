@@ -20,6 +20,15 @@ func (g writer) tile(s set, t tile) {
 	g.function(s.tileName(t), "func("+tileParams+")")
 	g.Doc(fmt.Sprintf("%s adds k outer products into a block of %d rows and %d columns.", s.tileName(t), t.rows, t.vectors*s.lanes))
 
+	acc := g.sums(s, t)
+	g.fetch(s, t)
+	g.products(s, t, acc)
+	g.store(s, t, acc)
+	g.RET()
+}
+
+// sums returns registers of zeros for a tile of C.
+func (g writer) sums(s set, t tile) [][]reg.VecVirtual {
 	acc := make([][]reg.VecVirtual, t.rows)
 	for i := range acc {
 		for range t.vectors {
@@ -28,10 +37,7 @@ func (g writer) tile(s set, t tile) {
 			acc[i] = append(acc[i], v)
 		}
 	}
-	g.fetch(s, t)
-	g.products(s, t, acc)
-	g.store(s, t, acc)
-	g.RET()
+	return acc
 }
 
 // fetch asks for the block of C, which is wanted when the products are done.
@@ -113,11 +119,7 @@ func (g writer) products(s set, t tile, acc [][]reg.VecVirtual) {
 // store writes alpha·acc, plus beta·C where beta is not 0, to C.
 func (g writer) store(s set, t tile, acc [][]reg.VecVirtual) {
 	c, cs := g.param("c"), g.bytes("cs", 2)
-	alpha, beta := g.vector(s), g.vector(s)
-	g.VBROADCASTSS(g.address("alpha"), alpha)
-	g.VBROADCASTSS(g.address("beta"), beta)
-	bits := g.GP32()
-	g.MOVL(g.address("beta"), bits)
+	alpha, beta, bits := g.scales(s)
 	last := g.param("cols")
 	g.SUBQ(U32((t.vectors-1)*s.lanes), last)
 
@@ -140,6 +142,15 @@ func (g writer) store(s set, t tile, acc [][]reg.VecVirtual) {
 	either("some", g.mask(s, last))
 	g.Label("done")
 	g.VZEROUPPER()
+}
+
+// scales loads alpha, and beta also as the bits that say whether it is 0.
+func (g writer) scales(s set) (alpha, beta reg.VecVirtual, bits reg.GPVirtual) {
+	alpha, beta, bits = g.vector(s), g.vector(s), g.GP32()
+	g.VBROADCASTSS(g.address("alpha"), alpha)
+	g.VBROADCASTSS(g.address("beta"), beta)
+	g.MOVL(g.address("beta"), bits)
+	return alpha, beta, bits
 }
 
 // block writes the rows of one block; mask, where given, restricts the last vector of each row. Where beta is nil,
