@@ -89,27 +89,22 @@ func (gatedMLP) Run(env *Env, out, in []Value) {
 
 func (gatedMLP) DeviceScratch(in []Shape, t device.Type) int64 {
 	m := mlpOf(in)
-	return 2 * device.Aligned(int64(m.n*m.f*t.Size()))
+	return device.Aligned(int64(m.n*m.f*t.Size())) + linear.GatedForwardScratch(m.n, m.f, t)
 }
 
 // Launch is Run on a device.
 func (gatedMLP) Launch(env *DeviceEnv, out, in []Value) {
 	m, q := mlpFor(in), env.Queue
 	act, rest := env.Scratch.Carve(env.Float, m.n*m.f)
-	gate, up := out[1].Dev, out[2].Dev
-	if gate.None() {
-		gate = act
+	if out[0].None() { // computed again for the gradient
+		act = device.Tensor{}
 	}
-	if up.None() {
-		up, _ = rest.Carve(env.Float, m.n*m.f)
+	linear.DeviceGated(q, &linear.GatedForwardArgs{
+		N: m.n, In: m.in, F: m.f, Y: act, Gate: out[1].Dev, Up: out[2].Dev, X: in[0].Dev, WGate: in[1].Dev, WUp: in[2].Dev, Scratch: rest,
+	})
+	if !out[0].None() {
+		linear.DeviceForward(q, out[0].Dev, act, in[3].Dev, device.Tensor{}, m.n, m.f, m.out)
 	}
-	linear.DeviceForward(q, gate, in[0].Dev, in[1].Dev, device.Tensor{}, m.n, m.in, m.f)
-	linear.DeviceForward(q, up, in[0].Dev, in[2].Dev, device.Tensor{}, m.n, m.in, m.f)
-	if out[0].None() {
-		return
-	}
-	swiglu.DeviceForward(q, &swiglu.DeviceForwardArgs{Y: act, Gate: gate, Up: up})
-	linear.DeviceForward(q, out[0].Dev, act, in[3].Dev, device.Tensor{}, m.n, m.f, m.out)
 }
 
 func (gatedMLP) Gradient(c *Chain) []*Node {
@@ -190,7 +185,7 @@ func (gatedMLPBackward) DeviceScratch(in []Shape, t device.Type) int64 {
 	return 3 * device.Aligned(int64(m.n*m.f*t.Size()))
 }
 
-// Launch is Run on a device, where one kernel makes both gradients and what the forward pass did not keep, and dx adds up
+// Launch is Run on a device, where both gradients and what the forward pass did not keep are made together, and dx adds up
 // inside the second of its products.
 func (gatedMLPBackward) Launch(env *DeviceEnv, out, in []Value) {
 	m, q := mlpFor(in), env.Queue
@@ -201,8 +196,9 @@ func (gatedMLPBackward) Launch(env *DeviceEnv, out, in []Value) {
 	if !out[3].None() {
 		act, _ = rest.Carve(env.Float, m.n*m.f)
 	}
-	linear.DeviceBackwardInput(q, dgate, dy, in[3].Dev, m.n, m.f, m.out)
-	swiglu.DeviceBackward(q, &swiglu.DeviceBackwardArgs{DGate: dgate, DUp: dup, Y: act, DY: dgate, Gate: in[4].Dev, Up: in[5].Dev})
+	linear.DeviceGatedBackward(q, &linear.GatedBackwardArgs{
+		N: m.n, F: m.f, Out: m.out, DGate: dgate, DUp: dup, Y: act, DY: dy, W: in[3].Dev, Gate: in[4].Dev, Up: in[5].Dev,
+	})
 	if !out[3].None() {
 		linear.DeviceBackwardWeight(q, out[3].Dev, device.Tensor{}, dy, act, device.Tensor{}, m.n, m.f, m.out)
 	}

@@ -19,7 +19,7 @@ func Benchmarks() []check.Benchmark {
 				}))
 		}
 	}
-	return rows
+	return append(rows, ownBenchmarks()...)
 }
 
 func decoding(name string, n, in, out int, forward func(q *device.Queue, y, x, w, bias device.Tensor, n, in, out int)) check.Benchmark {

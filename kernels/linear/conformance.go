@@ -2,6 +2,7 @@ package linear
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/gojet/gojet/kernels/check"
 	"github.com/gojet/gojet/kernels/cpu"
@@ -61,5 +62,5 @@ func Conformance() []check.Case {
 			Scratch: func(device.Type) int64 { return DeviceBackwardWeightScratch(n, out) },
 		})
 	}
-	return append(append(cases, projectionCases()...), fewCases()...)
+	return slices.Concat(cases, projectionCases(), fewCases(), gatedCases())
 }

@@ -24,7 +24,21 @@ func projectionCases() []check.Case {
 	}
 	var cases []check.Case
 	for _, s := range sizes {
-		cases = append(cases, s.forward(), s.backward())
+		cases = append(cases, s.forward(tuning{}), s.backward(tuning{}))
+	}
+	for _, s := range []projectionCase{
+		{Projections{65, 24, []Part{{40, true}, {5, false}, {16, true}}}, 0, -1, false},
+		{Projections{1, 8, []Part{{1, false}}}, 0, -1, false},
+		{Projections{130, 136, []Part{{24, true}, {200, false}, {33, true}, {8, true}, {1, false}, {65, false}, {64, true}, {2, false}}}, 1, 4, false},
+		{Projections{200, 320, []Part{{264, false}}}, 0, -1, false},
+		{Projections{1100, 264, []Part{{40, true}, {200, false}, {12, false}}}, 2, -1, false},
+		{Projections{4096, 264, []Part{{192, false}, {200, false}}}, 0, -1, true},
+		{Projections{1500, 1032, []Part{{1152, true}, {520, true}, {384, false}, {12, false}, {13, false}}}, 1, -1, true},
+	} {
+		for _, c := range []check.Case{s.forward(tuning{always: true}), s.backward(tuning{always: true})} {
+			c.Op += ", products of our own"
+			cases = append(cases, c)
+		}
 	}
 	return cases
 }
@@ -52,7 +66,7 @@ func (s projectionCase) inputs() []check.Operand {
 	return append(args, bias)
 }
 
-func (s projectionCase) forward() check.Case {
+func (s projectionCase) forward(how tuning) check.Case {
 	k := len(s.Parts)
 	args := s.inputs()
 	for i, p := range s.Parts {
@@ -76,7 +90,7 @@ func (s projectionCase) forward() check.Case {
 			}
 		},
 		GPU: func(q *device.Queue, a []device.Tensor, scratch device.Tensor) {
-			args := ProjectionsForwardArgs{Projections: s.Projections, X: a[0], W: a[1 : 1+k], Bias: make([]device.Tensor, k), Scratch: scratch}
+			args := ProjectionsForwardArgs{Projections: s.Projections, X: a[0], W: a[1 : 1+k], Bias: make([]device.Tensor, k), Scratch: scratch, tuning: how}
 			args.Bias[s.bias] = a[1+k]
 			for i, p := range s.Parts {
 				args.Y = append(args.Y, a[2+k+2*i])
@@ -96,7 +110,7 @@ func (s projectionCase) forward() check.Case {
 	}
 }
 
-func (s projectionCase) backward() check.Case {
+func (s projectionCase) backward(how tuning) check.Case {
 	k := len(s.Parts)
 	args := s.inputs()
 	args = append(args, empty("dx", s.N*s.In))
@@ -137,7 +151,7 @@ func (s projectionCase) backward() check.Case {
 			}
 		},
 		GPU: func(q *device.Queue, a []device.Tensor, scratch device.Tensor) {
-			args := ProjectionsBackwardArgs{Projections: s.Projections, X: a[0], W: a[1 : 1+k], DX: a[2+k], DBias: make([]device.Tensor, k), Scratch: scratch}
+			args := ProjectionsBackwardArgs{Projections: s.Projections, X: a[0], W: a[1 : 1+k], DX: a[2+k], DBias: make([]device.Tensor, k), Scratch: scratch, tuning: how}
 			args.DBias[s.bias] = a[len(a)-1]
 			for i := range s.Parts {
 				dy := a[4+k+3*i]

@@ -65,6 +65,8 @@ type ProjectionsForwardArgs struct {
 	Before []device.Tensor // results [N, Out] before the activation, for the backward of parts that have one; each may be none
 	// Scratch of ForwardScratch bytes.
 	Scratch device.Tensor
+
+	tuning tuning
 }
 
 // ForwardScratch is in bytes, for elements of type t.
@@ -83,6 +85,9 @@ func DeviceProjections(q *device.Queue, a *ProjectionsForwardArgs) {
 	if plain && few(q, a.Projections, a.X, a.W, a.Bias, a.Y) {
 		return
 	}
+	if a.own(q) {
+		return
+	}
 	if a.apart() {
 		for i, part := range a.Parts {
 			y := a.Y[i]
@@ -92,7 +97,7 @@ func DeviceProjections(q *device.Queue, a *ProjectionsForwardArgs) {
 			if y.None() {
 				continue
 			}
-			DeviceForward(q, y, a.X, a.W[i], a.Bias[i], a.N, a.In, part.Out)
+			forward(q, a.tuning, y, a.X, a.W[i], a.Bias[i], a.N, a.In, part.Out)
 			if part.SiLU && !a.Y[i].None() {
 				pointwise.DeviceForward(q, pointwise.SiLU, a.Y[i], y)
 			}
@@ -185,6 +190,8 @@ type ProjectionsBackwardArgs struct {
 	DBias  []device.Tensor // results [Out], float32, each may be none
 	// Scratch of BackwardScratch bytes.
 	Scratch device.Tensor
+
+	tuning tuning
 }
 
 // BackwardScratch is in bytes, for elements of type t.
@@ -193,9 +200,12 @@ func (p Projections) BackwardScratch(t device.Type) int64 {
 	return device.Aligned(int64(p.N*total)*size) + device.Aligned(int64(total*p.In)*size) + device.Aligned(int64(total)*4) + DeviceBackwardWeightScratch(p.N, total)
 }
 
-// DeviceProjectionsBackward queues a backward pass: one product for DX, one for all of DW.
+// DeviceProjectionsBackward queues a backward pass: one product for DX, one for all of DW, of our own or of all parts side by side.
 func DeviceProjectionsBackward(q *device.Queue, a *ProjectionsBackwardArgs) {
 	a.check(a.W, a.Before, a.DY, a.DW, a.DBias)
+	if a.own(q) {
+		return
+	}
 	t, total := a.X.Type, a.width()
 	cat, rest := a.Scratch.Carve(t, a.N*total)
 	stacked, rest := rest.Carve(t, total*a.In)
