@@ -132,7 +132,6 @@ func ownBenchmarks() []check.Benchmark {
 	backward(", frozen", 8192, false)
 	backward("", 8192, true)
 	projections("one part", 8192, 8192, []Part{{8192, false}}, false)
-	projections("one part", 8192, 384, []Part{{12288, false}}, true)
 	projections("JetBlock 2B", 8192, d, jet, false)
 	projections("JetBlock 4B", 16384, 2048, bigJet, false)
 	projections("attention", 8192, d, attention, true)

@@ -12,10 +12,6 @@ var text string
 
 // DeviceForward queues y = x·wᵀ + bias; x, w and y are of one type. Bias, of that type or float32, may be none.
 func DeviceForward(q *device.Queue, y, x, w, bias device.Tensor, n, in, out int) {
-	forward(q, tuning{}, y, x, w, bias, n, in, out)
-}
-
-func forward(q *device.Queue, how tuning, y, x, w, bias device.Tensor, n, in, out int) {
 	fits("y", y.Len, n, "Out", out)
 	fits("x", x.Len, n, "In", in)
 	fits("w", w.Len, out, "In", in)
@@ -24,12 +20,6 @@ func forward(q *device.Queue, how tuning, y, x, w, bias device.Tensor, n, in, ou
 	}
 	p := Projections{N: n, In: in, Parts: []Part{{Out: out}}}
 	if few(q, p, x, []device.Tensor{w}, []device.Tensor{bias}, []device.Tensor{y}) {
-		return
-	}
-	one := ProjectionsForwardArgs{
-		Projections: p, X: x, W: []device.Tensor{w}, Bias: []device.Tensor{bias}, Y: []device.Tensor{y}, Before: []device.Tensor{{}}, tuning: how,
-	}
-	if one.own(q) {
 		return
 	}
 	q.Product(device.Product{M: n, N: out, K: in, A: x, B: w, C: y, TransB: true, Bias: bias})

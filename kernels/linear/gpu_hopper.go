@@ -28,10 +28,6 @@ const (
 // it there are not enough tiles to keep a device busy.
 const fewestOwn = 1024
 
-// shortIn is the contraction up to which a wide result takes longer to write than to compute, and a product of our own, which
-// does both at once, is faster than a library's with nothing to do behind it.
-const shortIn = 512
-
 // tuning is when products of our own are made, where tests and measurements want them or not. The zero value is what
 // measurements chose.
 type tuning struct {
@@ -85,7 +81,7 @@ func launch(q *device.Queue, name, text string, n, across int, args ...any) {
 
 // own queues a forward pass as one product of our own, if it can.
 func (a *ProjectionsForwardArgs) own(q *device.Queue) bool {
-	if p := a.Parts[0]; !a.tuning.always && len(a.Parts) == 1 && !p.SiLU && (a.In > shortIn || p.Out < 4*shortIn) {
+	if p := a.Parts[0]; !a.tuning.always && len(a.Parts) == 1 && !p.SiLU {
 		return false // nothing to do behind a library's product
 	}
 	if !a.tuning.own(q, a.N, []int{a.In}, slices.Concat([]device.Tensor{a.X}, a.W, a.Y, a.Before)...) {

@@ -97,7 +97,7 @@ func DeviceProjections(q *device.Queue, a *ProjectionsForwardArgs) {
 			if y.None() {
 				continue
 			}
-			forward(q, a.tuning, y, a.X, a.W[i], a.Bias[i], a.N, a.In, part.Out)
+			DeviceForward(q, y, a.X, a.W[i], a.Bias[i], a.N, a.In, part.Out)
 			if part.SiLU && !a.Y[i].None() {
 				pointwise.DeviceForward(q, pointwise.SiLU, a.Y[i], y)
 			}
