@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gojet/gojet/datasets/chat"
@@ -27,16 +24,10 @@ type encoder struct {
 	// template is the tokenizer's for chats; nil if it has none, or one that cannot be used, as bad says.
 	template *chat.Template
 	bad      error
-	// guard replaces special tokens in what people say by their numbers between marks.
-	guard    *strings.Replacer
-	specials []string
+	guard    *chat.Guard
 	path     string
 	key      string // of all that has a say in the tokens
 }
-
-// mark stands around the number of a special token that somebody spelled out. It is no character: Unicode keeps it
-// for such uses, and texts do not have it.
-const mark = "\uFDD0"
 
 // today is the date for templates that write it, so that the tokens are the same on every day.
 var today = time.Date(2025, time.January, 1, 12, 0, 0, 0, time.UTC)
@@ -74,7 +65,7 @@ func newEncoder(c *Config) (*encoder, error) {
 			e.template.Now = func() time.Time { return today }
 		}
 	}
-	e.guardSpecials()
+	e.guard = chat.NewGuard(e.tok)
 	if err := e.setEnd(c.EndOfDocument, settings.EOS); err != nil {
 		return nil, err
 	}
@@ -114,19 +105,6 @@ func (e *encoder) encode(d source.Document) (encoded, error) {
 	return encoded{tokens: append(e.tok.EncodeOrdinary(d.Text), e.end...)}, nil
 }
 
-// guardSpecials prepares guard: longer tokens are found before those that they begin with.
-func (e *encoder) guardSpecials() {
-	for _, t := range e.tok.Specials() {
-		e.specials = append(e.specials, t.Content)
-	}
-	slices.SortFunc(e.specials, func(a, b string) int { return len(b) - len(a) })
-	var pairs []string
-	for i, s := range e.specials {
-		pairs = append(pairs, s, mark+strconv.Itoa(i)+mark)
-	}
-	e.guard = strings.NewReplacer(pairs...)
-}
-
 // encodeChat encodes what the assistant says apart from the rest, as it is when the model answers.
 func (e *encoder) encodeChat(messages []chat.Message) (x encoded, err error) {
 	if e.bad != nil {
@@ -135,15 +113,9 @@ func (e *encoder) encodeChat(messages []chat.Message) (x encoded, err error) {
 	if e.template == nil {
 		return x, fmt.Errorf("is a chat, but the tokenizer %s has no chat template", e.path)
 	}
-	said := slices.Clone(messages)
-	for i, m := range messages {
-		if strings.Contains(m.Content, mark) || strings.Contains(string(m.ToolCalls), mark) {
-			return x, fmt.Errorf("message %d has U+FDD0, which is no character", i)
-		}
-		said[i].Content = e.guard.Replace(m.Content)
-		if len(m.ToolCalls) > 0 {
-			said[i].ToolCalls = []byte(e.guard.Replace(string(m.ToolCalls)))
-		}
+	said, err := e.guard.Messages(messages)
+	if err != nil {
+		return x, err
 	}
 	text, own, err := e.template.Spans(said)
 	if err != nil {
@@ -159,20 +131,10 @@ func (e *encoder) encodeChat(messages []chat.Message) (x encoded, err error) {
 	return x, nil
 }
 
-// add appends the tokens of a text that the template wrote. Those special tokens steer that the template put there; those
-// that somebody spelled out are text.
+// add appends the tokens of a text that the template wrote.
 func (e *encoder) add(x *encoded, text string, hide bool) {
 	from := len(x.tokens)
-	for i, part := range strings.Split(text, mark) {
-		if i%2 == 0 {
-			x.tokens = e.tok.AppendEncode(x.tokens, part)
-			continue
-		}
-		if n, err := strconv.Atoi(part); err == nil && n < len(e.specials) {
-			part = e.specials[n]
-		}
-		x.tokens = append(x.tokens, e.tok.EncodeOrdinary(part)...)
-	}
+	x.tokens = e.guard.AppendEncode(x.tokens, text)
 	if hide && len(x.tokens) > from {
 		x.hidden = append(x.hidden, from, len(x.tokens))
 	}

@@ -300,6 +300,9 @@ func pythonStrings() *exec.MethodSet[string] {
 			return result, err
 		}
 	}
+	// The engine's own lack these, want arguments that Python leaves out, or take white space for blanks alone.
+	all["index"], all["split"], all["replace"] = indexOf, splitWords, replaceIn
+	all["strip"], all["lstrip"], all["rstrip"] = stripped(true, true), stripped(true, false), stripped(false, true)
 	return exec.NewMethodSet(all)
 }
 

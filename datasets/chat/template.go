@@ -62,36 +62,45 @@ func New(source string, specials map[string]string) (*Template, error) {
 	if strings.TrimSpace(source) == "" {
 		return nil, ErrNoTemplate
 	}
-	if len(source) > maxSource {
-		return nil, fmt.Errorf("is %d bytes long, want at most %d", len(source), maxSource)
-	}
 	settings := config.New()
 	settings.TrimBlocks = true
 	settings.LeftStripBlocks = true
-	if err := checkNesting(source, settings); err != nil {
-		return nil, err
-	}
 	t := &Template{specials: map[string]string{"bos_token": "", "eos_token": ""}}
 	for name, token := range specials {
 		t.specials[name] = token
 	}
-	env := environment()
-	err := rescue(func() (err error) {
-		t.root, err = exec.NewTemplate(templateName, settings, only(source), env)
+	var err error
+	t.root, t.names, err = parseTemplate(source, settings, environment())
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// parseTemplate also lists the names in the template that its environment does not have.
+func parseTemplate(source string, settings *config.Config, env *exec.Environment) (root *exec.Template, names []string, err error) {
+	if len(source) > maxSource {
+		return nil, nil, fmt.Errorf("is %d bytes long, want at most %d", len(source), maxSource)
+	}
+	if err := checkNesting(source, settings); err != nil {
+		return nil, nil, err
+	}
+	err = rescue(func() (err error) {
+		root, err = exec.NewTemplate(templateName, settings, only(source), env)
 		return err
 	})
 	if err != nil {
-		return nil, errors.New(oneLine(strings.ReplaceAll(err.Error(), source, templateName)))
+		return nil, nil, errors.New(oneLine(strings.ReplaceAll(err.Error(), source, templateName)))
 	}
 	seen := map[string]bool{}
 	for s := tokens.LexAll(source, settings); !s.End(); s.Next() {
 		name := s.Current().Val
 		if s.Current().Type == tokens.Name && !seen[name] && !env.Context.Has(name) {
-			t.names = append(t.names, name)
+			names = append(names, name)
 		}
 		seen[name] = true
 	}
-	return t, nil
+	return root, names, nil
 }
 
 // checkNesting bounds the nesting of brackets and of signs, for which the parser calls itself: it would use up the stack,
@@ -179,13 +188,18 @@ func (t *Template) Render(messages []Message, addGenerationPrompt bool) (string,
 	for name, token := range t.specials {
 		data[name] = token
 	}
-	for _, name := range t.names {
+	return execute(t.root, t.names, data, r)
+}
+
+// execute renders a template with data, in which the names that are not there are missing.
+func execute(root *exec.Template, names []string, data map[string]any, r *run) (string, error) {
+	for _, name := range names {
 		if _, known := data[name]; !known {
 			data[name] = missingNamed(name)
 		}
 	}
 	out := &output{run: r}
-	err := rescue(func() error { return t.root.Execute(out, exec.NewContext(data)) })
+	err := rescue(func() error { return root.Execute(out, exec.NewContext(data)) })
 	switch {
 	case r.raised != nil:
 		return "", fmt.Errorf("chat: %w", r.raised)
