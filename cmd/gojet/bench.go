@@ -44,6 +44,7 @@ repetitions after a short one that warms up.`,
 		newBenchRows("block", "Measure a JetBlock, forward and backward", func(b *bench) ([]check.Measurement, error) { return b.run(b.blocks()) }),
 		newBenchRows("step", "Measure training steps of models of 1.5 and 2 billion parameters", (*bench).steps),
 		newBenchRows("decode", "Measure the generation of tokens from long contexts by a model of 2 billion parameters", (*bench).decode),
+		newBenchThroughput(),
 	)
 	return c
 }

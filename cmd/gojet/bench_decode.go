@@ -139,31 +139,16 @@ func (b *bench) stepped(k benchDecode, e *infer.Engine, name string) ([]float64,
 	return ms, b.operations(list, profiled, name)
 }
 
-// prompted times whole prompts, up to the first token of the answer.
+// prompted times whole prompts, up to the first token of the answer, after one that warms up.
 func (b *bench) prompted(k benchDecode, e *infer.Engine, _ string) ([]float64, error) {
-	prompt := make([]int32, k.context)
-	for i := range prompt {
-		prompt[i] = int32(i) % int32(e.Vocab())
-	}
 	var ms []float64
 	for _, n := range []int{min(k.context, 4*benchedChunk), k.context, k.context, k.context} {
-		e.Reset()
-		start := time.Now()
-		for row := range k.batch {
-			last := n - min(n, benchedChunk)
-			for at := 0; at < last; at += benchedChunk {
-				if err := b.context.Err(); err != nil {
-					return nil, err
-				}
-				if err := e.Skip(row, prompt[at:min(at+benchedChunk, last)]); err != nil {
-					return nil, err
-				}
-			}
-			if _, err := e.First(row, prompt[last:n]); err != nil {
-				return nil, err
-			}
+		r := newBatchRun(e, batchPlan{prompt: n, batch: k.batch, answer: 1, chunk: min(benchedChunk, k.context), together: 1, fed: k.batch})
+		t, err := r.round(b.context)
+		if err != nil {
+			return nil, err
 		}
-		ms = append(ms, float64(time.Since(start))/float64(time.Millisecond))
+		ms = append(ms, float64(t.prefill)/float64(time.Millisecond))
 	}
 	return ms[1:], nil
 }

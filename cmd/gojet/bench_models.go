@@ -1,12 +1,20 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
 
 	"github.com/gojet/gojet/autograd"
+	"github.com/gojet/gojet/bf16"
+	"github.com/gojet/gojet/checkpoints"
 	"github.com/gojet/gojet/infer"
 	"github.com/gojet/gojet/kernels/linearloss"
+	"github.com/gojet/gojet/kernels/normal"
 	"github.com/gojet/gojet/kernels/packed"
 	"github.com/gojet/gojet/layers"
 	"github.com/gojet/gojet/train"
@@ -139,10 +147,124 @@ func decodeEngine(m *autograd.Machine, cfg infer.Config) (*infer.Engine, layers.
 	if err != nil {
 		return nil, nil, err
 	}
-	w, err := d.DrawOn(m, 1, nil)
+	w, err := randomWeights(d, m)
 	if err != nil {
 		return nil, nil, fmt.Errorf("weights: %w", err)
 	}
 	e, err := infer.New(d, w, m, cfg)
 	return e, w, err
+}
+
+// randomWeights are made on the machine. On the CPU matrices are bfloat16 and repeat one stretch of draws: what they hold makes
+// no difference to speed, and draws would take longer than what is to be measured.
+func randomWeights(d *layers.Decoder, m *autograd.Machine) (layers.Weights, error) {
+	if m.Device != nil {
+		return d.DrawOn(m, 1, nil)
+	}
+	draws := make([]float64, 1<<20)
+	normal.Reference(draws, d.Config.InitializerRange, 1)
+	noise := make([]bf16.BF16, len(draws))
+	for i, v := range draws {
+		noise[i] = bf16.From(float32(v))
+	}
+	w := layers.Weights{}
+	for _, p := range d.Params() {
+		if len(p.Shape) != 2 {
+			w[p.Name] = autograd.Float32s(p.Draw(1), p.Shape...)
+			continue
+		}
+		matrix := make([]bf16.BF16, p.Size())
+		for at := 0; at < len(matrix); at += len(noise) {
+			copy(matrix[at:], noise)
+		}
+		w[p.Name] = autograd.BF16s(matrix, p.Shape...)
+	}
+	return w, nil
+}
+
+// benchModel is a model to be measured.
+type benchModel struct {
+	name string
+	*layers.Decoder
+	weights layers.Weights
+	machine *autograd.Machine
+	random  bool
+	file    *checkpoints.Checkpoint // where the weights lie, if they are not random
+}
+
+// benchConfig is the shape that a name stands for, a config.json, or that of the checkpoint in a folder.
+func benchConfig(name string) (c *checkpoints.Config, random bool, err error) {
+	if shape := namedShapes()[name]; shape != nil {
+		c, err = shape()
+		return c, true, err
+	}
+	about, err := os.Stat(name)
+	if err != nil {
+		return nil, false, fmt.Errorf("model %q is no folder, no config.json, and none of %s", name, strings.Join(slices.Sorted(maps.Keys(namedShapes())), ", "))
+	}
+	if about.IsDir() {
+		c, err = checkpoints.ReadConfig(name)
+		return c, false, err
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, false, err
+	}
+	if c, err = checkpoints.ParseConfig(text); err != nil {
+		return nil, false, fmt.Errorf("%s: %w", name, err)
+	}
+	return c, true, nil
+}
+
+// openBenchModel opens a folder with weights, or makes a shape with random ones.
+func openBenchModel(name string, m *autograd.Machine) (*benchModel, error) {
+	c, random, err := benchConfig(name)
+	if err != nil {
+		return nil, err
+	}
+	b := &benchModel{name: name, machine: m, random: random}
+	if !random {
+		if b.file, err = checkpoints.Open(name); err != nil {
+			return nil, err
+		}
+		c = b.file.Config
+	}
+	if b.Decoder, err = layers.NewDecoder(c); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), b.close())
+	}
+	if random {
+		b.weights, err = randomWeights(b.Decoder, m)
+	} else if b.weights, err = b.Load(b.file, layers.AsStored); err == nil {
+		stored := b.weights
+		if b.weights, err = stored.Place(m, nil); err != nil {
+			b.weights = nil
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), b.close())
+	}
+	return b, nil
+}
+
+// close gives the weights back.
+func (b *benchModel) close() error {
+	b.weights.Release(b.machine, nil)
+	if b.file == nil {
+		return nil
+	}
+	return b.file.Close()
+}
+
+// cacheBytes is what a sequence of so many tokens must take, by the shapes of the layers' states: on a device caches of keys,
+// values and convolutions have the type of activations, recurrent states are float32, as everything is on a CPU.
+func (b *benchModel) cacheBytes(tokens int) int64 {
+	var n int64
+	for _, s := range b.States(tokens) {
+		each := 4
+		if b.machine.Device != nil && len(s.Shape) < 3 {
+			each = b.machine.Float.Size()
+		}
+		n += int64(s.Size() * each)
+	}
+	return n
 }

@@ -9,35 +9,71 @@ import (
 	"github.com/gojet/gojet/layers"
 )
 
-// The shapes of published models, which the benchmarks fill with random weights: Qwen2.5-1.5B
-// (https://huggingface.co/Qwen/Qwen2.5-1.5B) and Jet-Nemotron-2B (https://arxiv.org/abs/2508.15884).
+// The shapes of published models, which the benchmarks fill with random weights: Qwen2.5-0.5B, 1.5B and 3B
+// (https://huggingface.co/Qwen/Qwen2.5-1.5B), Qwen3-1.7B-Base (https://huggingface.co/Qwen/Qwen3-1.7B-Base), and Jet-Nemotron-2B and 4B
+// (https://arxiv.org/abs/2508.15884).
 
-func qwen1B() *checkpoints.Config {
+// namedShapes are those that have a name on the command line.
+func namedShapes() map[string]func() (*checkpoints.Config, error) {
+	qwen := func(f func() *checkpoints.Config) func() (*checkpoints.Config, error) {
+		return func() (*checkpoints.Config, error) { return f(), nil }
+	}
+	return map[string]func() (*checkpoints.Config, error){
+		"jet-nemotron-2b": jet2B, "jet-nemotron-4b": jet4B, "qwen2.5-0.5b": qwen(qwenHalfB), "qwen2.5-1.5b": qwen(qwen1B), "qwen3-1.7b": qwen(qwen3),
+	}
+}
+
+// qwenShape is a Qwen2.5 model of so many layers, hidden and intermediate values, and heads of queries and of keys.
+func qwenShape(layers, hidden, intermediate, heads, kvHeads, headDim int) *checkpoints.Config {
 	c := &checkpoints.Config{
-		ModelType: checkpoints.Qwen2, HiddenSize: 1536, IntermediateSize: 8960, NumLayers: 28, NumHeads: 12, NumKVHeads: 2, HeadDim: 128,
-		VocabSize: 151936, MaxPositions: 131072, RMSNormEps: 1e-6, RopeTheta: 1e6, InitializerRange: 0.02, TieEmbeddings: true,
+		ModelType: checkpoints.Qwen2, HiddenSize: hidden, IntermediateSize: intermediate, NumLayers: layers, NumHeads: heads, NumKVHeads: kvHeads,
+		HeadDim: headDim, VocabSize: 151936, MaxPositions: 32768, RMSNormEps: 1e-6, RopeTheta: 1e6, InitializerRange: 0.02, TieEmbeddings: true,
 		AttentionBias: true, BOS: -1, DType: "bfloat16",
 	}
-	c.LayerTypes = slices.Repeat([]string{checkpoints.Attn}, c.NumLayers)
+	c.LayerTypes = slices.Repeat([]string{checkpoints.Attn}, layers)
+	return c
+}
+
+func qwenHalfB() *checkpoints.Config { return qwenShape(24, 896, 4864, 14, 2, 64) }
+
+func qwen1B() *checkpoints.Config {
+	c := qwenShape(28, 1536, 8960, 12, 2, 128)
+	c.MaxPositions = 131072
+	return c
+}
+
+func qwen3() *checkpoints.Config {
+	c := qwenShape(28, 2048, 6144, 16, 8, 128)
+	c.ModelType, c.AttentionBias, c.QKNorm = checkpoints.Qwen3, false, true
 	return c
 }
 
 func jet2B() (*checkpoints.Config, error) {
-	c := qwen1B()
+	return jetShape(qwen1B(), []int{14, 19}, []int{20, 21}, 1152, checkpoints.JetConfig{NumHeads: 12, HeadDim: 96, ExpandV: 2.6666666667})
+}
+
+func jet4B() (*checkpoints.Config, error) {
+	return jetShape(qwenShape(36, 2048, 11008, 16, 2, 128), []int{17, 20, 32}, []int{5, 16, 19, 21, 22, 25, 27}, 2048,
+		checkpoints.JetConfig{NumHeads: 16, HeadDim: 128, ExpandV: 2})
+}
+
+// jetShape puts a JetBlock into all layers of c but those of full and of sliding-window attention.
+func jetShape(c *checkpoints.Config, full, sliding []int, window int, block checkpoints.JetConfig) (*checkpoints.Config, error) {
 	c.ModelType = checkpoints.JetNemotron
 	for i := range c.LayerTypes {
-		switch i {
-		case 14, 19:
-		case 20, 21:
+		switch {
+		case slices.Contains(full, i):
+		case slices.Contains(sliding, i):
 			c.LayerTypes[i] = checkpoints.SWA
 		default:
 			c.LayerTypes[i] = "jet"
 		}
 	}
 	c.Mixers = map[string]json.RawMessage{}
-	err := c.SetJet("jet", checkpoints.JetConfig{NumHeads: 12, HeadDim: 96, ExpandV: 2.6666666667, NormEps: 1e-5, ConvSize: 4, GeneratorReduction: 8, Mode: "chunk"})
+	block.NormEps, block.ConvSize, block.GeneratorReduction, block.Mode = 1e-5, 4, 8, "chunk"
+	err := c.SetJet("jet", block)
 	if err == nil {
-		err = c.SetWindow(1152)
+		err = c.SetWindow(window)
 	}
 	return c, err
 }

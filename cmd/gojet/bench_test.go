@@ -16,7 +16,7 @@ import (
 )
 
 // benchCalls ask for rows that there are not, so that they end soon where there is a GPU.
-func benchCalls() []call {
+func benchCalls(t *testing.T) []call {
 	why := "no accelerator"
 	if d, err := device.Open(0); err == nil {
 		if why = `no row has "nothing" in its name`; d.Info().Emulated {
@@ -25,7 +25,7 @@ func benchCalls() []call {
 		d.Close()
 	}
 	calls := []call{
-		{name: "alone", args: []string{"bench"}, parts: []string{"kernels", "block", "step", "decode", "Run gojet doctor before"}},
+		{name: "alone", args: []string{"bench"}, parts: []string{"kernels", "block", "step", "decode", "throughput", "Run gojet doctor before"}},
 		{name: "argument", args: []string{"bench", "kernels", "all"}, code: 1, err: `unknown command "all"`},
 	}
 	for _, name := range []string{"kernels", "block", "step", "decode"} {
@@ -35,7 +35,7 @@ func benchCalls() []call {
 		}
 		calls = append(calls, call{name: name, args: args, code: 1, err: why})
 	}
-	return calls
+	return append(calls, throughputCalls(t)...)
 }
 
 func TestBenchTable(t *testing.T) {

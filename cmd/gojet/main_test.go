@@ -75,9 +75,10 @@ func TestCommands(t *testing.T) {
 	calls := map[string][]call{
 		"root":     rootCalls(),
 		"version":  versionCalls(),
-		"bench":    benchCalls(),
+		"bench":    benchCalls(t),
 		"data":     dataCalls(t),
 		"doctor":   doctorCalls(),
+		"eval":     evalCalls(t),
 		"generate": generateCalls(t),
 		"report":   reportCalls(t),
 		"inspect":  inspectCalls(t),
@@ -85,6 +86,7 @@ func TestCommands(t *testing.T) {
 		"plan":     planCalls(t),
 		"recipes":  recipesCalls(t),
 		"search":   searchCalls(t),
+		"serve":    serveCalls(t),
 		"tokenize": tokenizeCalls(t),
 		"train":    trainCalls(t),
 	}
