@@ -27,7 +27,7 @@ func (t *throughput) largest(ctx context.Context, p batchPlan) (int, error) {
 	})
 }
 
-// try takes one chunk of a prompt and one step of all rows, and returns the peak of memory, weights included.
+// try takes one chunk of a prompt, one step of all rows and the copies of states that a round holds, and returns the peak of memory, weights included.
 func (t *throughput) try(p batchPlan) (int64, error) {
 	peak := peakMemory(t.machine)
 	e, err := infer.New(t.model.Decoder, t.model.weights, t.machine, p.config())
@@ -44,9 +44,33 @@ func (t *throughput) try(p batchPlan) (int64, error) {
 		if err = r.assume(); err == nil {
 			_, err = r.decode(context.Background())
 		}
+		if err == nil {
+			err = r.copies()
+		}
 	}
 	n := peak()
 	return n, errors.Join(err, e.Close())
+}
+
+// copies holds as many copies of states at once as a round does.
+func (r *batchRun) copies() error {
+	if r.fed >= r.batch {
+		return nil
+	}
+	var held []*infer.Snapshot
+	defer func() {
+		for _, s := range held {
+			r.engine.Drop(s)
+		}
+	}()
+	for row := range min(r.together, r.fed) {
+		s, err := r.engine.Snapshot(row, 0, false)
+		if err != nil {
+			return err
+		}
+		held = append(held, s)
+	}
+	return nil
 }
 
 // fitBatch finds the largest batch up to most that fits: try tells the memory that a batch takes, or why it does not fit. The first
