@@ -64,6 +64,7 @@ after --max-tokens. Without --temperature each token is the most likely one.`,
 	flags.Float64Var(&f.sampling.Temperature, "temperature", f.sampling.Temperature, "draw tokens with logits divided by `T`; 0 takes the most likely one")
 	flags.IntVar(&f.sampling.TopK, "top-k", f.sampling.TopK, "draw from the `K` most likely tokens; 0 is all of them")
 	flags.Float64Var(&f.sampling.TopP, "top-p", f.sampling.TopP, "draw from the most likely tokens whose probabilities reach `P`")
+	flags.Float64Var(&f.sampling.MinP, "min-p", f.sampling.MinP, "draw from the tokens that have at least the share `P` of the likeliest one's probability")
 	flags.Float64Var(&f.sampling.RepetitionPenalty, "repetition-penalty", f.sampling.RepetitionPenalty, "make tokens of prompt and answer less likely by the factor `X`")
 	flags.Uint64Var(&f.sampling.Seed, "seed", f.sampling.Seed, "what the draws begin from")
 	flags.StringArrayVar(&f.stops, "stop", nil, "end the answer before this `TEXT`; may be repeated")

@@ -62,6 +62,7 @@ func generateCalls(t *testing.T) []call {
 		{name: "seed", args: ids("--temperature", "2", "--seed", "3"), out: drawn},
 		{name: "top-k", args: ids("--temperature", "2", "--top-k", "1"), out: greedy},
 		{name: "top-p", args: ids("--temperature", "2", "--top-p", "1e-9"), out: greedy},
+		{name: "min-p", args: ids("--temperature", "2", "--min-p", "1"), out: greedy},
 		{name: "stats", args: ids("--stats"), out: greedy, notes: []string{"prompt  2 tokens, ", "decode  11 tokens, ", "tokens/s\n", "state   ", "weights "}},
 
 		{name: "no model", args: []string{"generate"}, code: 1, err: "accepts between 1 and 2 arg(s), received 0"},
@@ -95,6 +96,7 @@ func generateCalls(t *testing.T) []call {
 		{"temperature", "-1", "--temperature is -1, want a finite number of 0 or more"}, {"temperature", "NaN", "--temperature is NaN"},
 		{"temperature", "Inf", "--temperature is +Inf"}, {"temperature", "hot", "invalid argument"},
 		{"top-k", "-1", "--top-k is -1"}, {"top-p", "0", "--top-p is 0"}, {"top-p", "1.5", "--top-p is 1.5, want above 0 and at most 1"},
+		{"min-p", "1.5", "--min-p is 1.5, want 0 to 1"},
 		{"repetition-penalty", "0", "--repetition-penalty is 0"}, {"seed", "-1", "invalid argument"},
 	} {
 		calls = append(calls, call{name: bad.flag + " " + bad.value, args: ids("--" + bad.flag + "=" + bad.value), code: 1, err: bad.err})

@@ -57,6 +57,7 @@ func TestBadRequest(t *testing.T) {
 		{"temperature: infinite", completion, `{"prompt": "a", "temperature": 1e999}`, 400, "temperature", "want a number"},
 		{"temperature: negative", completion, `{"prompt": "a", "temperature": -0.1}`, 400, "temperature", "temperature is -0.1, want 0 or more"},
 		{"top_p>1", completion, `{"prompt": "a", "top_p": 1.01}`, 400, "top_p", "top_p is 1.01, want above 0 and at most 1"},
+		{"min_p>1", completion, `{"prompt": "a", "min_p": 1.01}`, 400, "min_p", "min_p is 1.01, want 0 to 1"},
 		{"top_p: 0", completion, `{"prompt": "a", "top_p": 0}`, 400, "top_p", "top_p is 0"},
 		{"top_k", completion, `{"prompt": "a", "top_k": -2}`, 400, "top_k", "top_k is -2"},
 		{"repetition_penalty", completion, `{"prompt": "a", "repetition_penalty": 0}`, 400, "repetition_penalty", "repetition_penalty is 0"},

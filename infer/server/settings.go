@@ -16,6 +16,7 @@ type settings struct {
 	Temperature       float64        `json:"temperature"`
 	TopP              float64        `json:"top_p"`
 	TopK              int            `json:"top_k"`
+	MinP              float64        `json:"min_p"`
 	RepetitionPenalty float64        `json:"repetition_penalty"`
 	Seed              *int64         `json:"seed"`
 	Stop              stopField      `json:"stop"`
@@ -92,6 +93,8 @@ func (r *settings) checkSampling() error {
 		return invalid("top_p", "top_p is %v, want above 0 and at most 1", r.TopP)
 	case r.TopK < -1:
 		return invalid("top_k", "top_k is %d, want 1 or more, or -1 or 0 for all tokens", r.TopK)
+	case !(r.MinP >= 0 && r.MinP <= 1):
+		return invalid("min_p", "min_p is %v, want 0 to 1", r.MinP)
 	case r.RepetitionPenalty <= 0:
 		return invalid("repetition_penalty", "repetition_penalty is %v, want above 0", r.RepetitionPenalty)
 	}
@@ -100,7 +103,7 @@ func (r *settings) checkSampling() error {
 
 // sampling is how the n-th answer to a prompt is drawn: with the request's seed plus n, so that an answer can be had again alone.
 func (r *settings) sampling(n int) sampling.Config {
-	c := sampling.Config{Temperature: r.Temperature, TopK: max(r.TopK, 0), TopP: r.TopP, RepetitionPenalty: r.RepetitionPenalty}
+	c := sampling.Config{Temperature: r.Temperature, TopK: max(r.TopK, 0), TopP: r.TopP, MinP: r.MinP, RepetitionPenalty: r.RepetitionPenalty}
 	if r.Seed == nil {
 		var b [8]byte
 		_, _ = rand.Read(b[:]) // it never fails
