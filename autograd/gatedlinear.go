@@ -103,20 +103,29 @@ func gatedLinearForward[T kernels.Float](o gatedLinear, out, in []Value, data fu
 	return a
 }
 
+// DeviceLens: what is kept for the backward pass can have another layout on a device.
+func (o gatedLinear) DeviceLens(in []Shape, t device.Type) []int {
+	return []int{0, gatedlinear.DeviceStatesLen(o.Config, in[0][0], in[4][1]-1, t)}
+}
+
+func (o gatedLinear) DeviceScratch(in []Shape, t device.Type) int64 {
+	return gatedlinear.DeviceForwardScratch(o.Config, in[0][0], in[4][1]-1, t)
+}
+
 // ResultTypes: the states are float32.
 func (o gatedLinear) ResultTypes(_ []device.Type, t device.Type) []device.Type {
 	return []device.Type{t, device.Float32}
 }
 
 func (o gatedLinear) Launch(env *DeviceEnv, out, in []Value) {
-	a := o.deviceArgs(out, in)
+	a := o.deviceArgs(env, out, in)
 	a.States = out[1].Dev
 	gatedlinear.DeviceForward(env.Queue, &a)
 }
 
-func (o gatedLinear) deviceArgs(out, in []Value) gatedlinear.DeviceForwardArgs {
+func (o gatedLinear) deviceArgs(env *DeviceEnv, out, in []Value) gatedlinear.DeviceForwardArgs {
 	a := gatedlinear.DeviceForwardArgs{
-		Config: o.Config, Sequences: in[4].Dev, Q: in[0].Dev, K: in[1].Dev, V: in[2].Dev, G: in[3].Dev, O: out[0].Dev,
+		Config: o.Config, Sequences: in[4].Dev, Q: in[0].Dev, K: in[1].Dev, V: in[2].Dev, G: in[3].Dev, O: out[0].Dev, Scratch: env.Scratch,
 	}
 	if o.LowRank {
 		a.A, a.B = in[5].Dev, in[6].Dev
@@ -158,6 +167,8 @@ func (o gatedLinearBackward) Run(env *Env, out, in []Value) {
 	a := gatedLinearBackwardArgs(o, out, in, f32)
 	gatedlinear.Backward(env.Cores, &a)
 }
+
+func (o gatedLinearBackward) DeviceLens([]Shape, device.Type) []int { return make([]int, o.inputs()-1) }
 
 func (o gatedLinearBackward) ResultTypes(_ []device.Type, t device.Type) []device.Type {
 	return []device.Type{t, t, t, device.Float32, t, t}[:o.inputs()-1]
@@ -224,12 +235,14 @@ func (o cachedGatedLinear) Run(env *Env, out, in []Value) {
 	gatedlinear.Forward(env.Cores, &a)
 }
 
+func (o cachedGatedLinear) DeviceLens([]Shape, device.Type) []int { return []int{0} }
+
 func (o cachedGatedLinear) ResultTypes(_ []device.Type, t device.Type) []device.Type {
 	return []device.Type{t}
 }
 
 func (o cachedGatedLinear) Launch(env *DeviceEnv, out, in []Value) {
-	a := o.deviceArgs(out, in)
+	a := o.deviceArgs(env, out, in)
 	state := in[o.inputs()].Dev
 	a.H0, a.HT = state, state
 	gatedlinear.DeviceForward(env.Queue, &a)

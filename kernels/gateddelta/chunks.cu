@@ -26,7 +26,7 @@ GOJET_FN void mma_split(float* d, const unsigned* ah, const unsigned* al, const 
 constexpr int SOLVE = 20;  // pitch of the blocks that are solved row by row
 
 // gated_delta_chunks, for every chunk and head (slot, head): P, (I + A)^-1 and the coefficients, which do not depend on the
-// state. Warp w has rows 16w to 16w+15 of the products, and then block column w of the inverse.
+// state (without DELTA, P and the coefficients). Warp w has rows 16w to 16w+15 of the products, and then block column w of the inverse.
 extern "C" __global__ void __launch_bounds__(128) gated_delta_chunks(
     const bf16* __restrict__ q, const bf16* __restrict__ k, const float* __restrict__ g, const float* __restrict__ beta,
     const int* __restrict__ seqs, int N, int S, bf16* o, bf16* __restrict__ inverse, bf16* __restrict__ scores, float4* __restrict__ coef, float4* __restrict__ gates) {
@@ -48,7 +48,7 @@ extern "C" __global__ void __launch_bounds__(128) gated_delta_chunks(
   load_rows<KEY % 8 == 0, KP, 128>(qt, PITCH, q + token * KEY, HEADS * KEY, at.count, KEY, thread);
   cp_async_commit();
   if (warp == 0) decay_sums(sums, g + token, at.count);
-  if (thread >= 64) betas[thread - 64] = thread - 64 < at.count ? floor_beta(beta[token + (size_t)(thread - 64) * HEADS]) : 0.f;
+  if (DELTA && thread >= 64) betas[thread - 64] = thread - 64 < at.count ? floor_beta(beta[token + (size_t)(thread - 64) * HEADS]) : 0.f;
   cp_async_wait<0>();
   sync_block();
 
@@ -79,14 +79,16 @@ extern "C" __global__ void __launch_bounds__(128) gated_delta_chunks(
 #pragma unroll 2
   for (int kk = 0; kk < KP; kk += 16) {
     unsigned ka[4], qa[4], b[4];
-    a_rows(ka, kt + warp * 16 * PITCH + kk, PITCH);
+    if (DELTA) a_rows(ka, kt + warp * 16 * PITCH + kk, PITCH);
     a_rows(qa, qt + warp * 16 * PITCH + kk, PITCH);
 #pragma unroll
     for (int J = 0; J < 4; J++) {
       if (J > warp) continue;
       b_rows(b, kt + J * 16 * PITCH + kk, PITCH);
-      mma_bf16(ks[2 * J], ka, b);
-      mma_bf16(ks[2 * J + 1], ka, b + 2);
+      if (DELTA) {
+        mma_bf16(ks[2 * J], ka, b);
+        mma_bf16(ks[2 * J + 1], ka, b + 2);
+      }
       mma_bf16(qs[2 * J], qa, b);
       mma_bf16(qs[2 * J + 1], qa, b + 2);
     }
@@ -100,7 +102,7 @@ extern "C" __global__ void __launch_bounds__(128) gated_delta_chunks(
   float* solve = (float*)(tl + 1024);  // [4, 16, SOLVE], diagonal blocks of A transposed
   int gi = lane / 4, tj = lane % 4 * 2;
   int i0 = warp * 16 + gi;
-  float bi[2] = {sums[i0], sums[i0 + 8]}, betai[2] = {betas[i0], betas[i0 + 8]};
+  float bi[2] = {sums[i0], sums[i0 + 8]}, betai[2] = {DELTA ? betas[i0] : 1.f, DELTA ? betas[i0 + 8] : 1.f};
   float kni[2] = {norms[i0], norms[i0 + 8]}, qni[2] = {norms[64 + i0], norms[64 + i0 + 8]};
 #pragma unroll
   for (int J = 0; J < 4; J++) {
@@ -121,6 +123,7 @@ extern "C" __global__ void __launch_bounds__(128) gated_delta_chunks(
         }
         int core = tri_block(warp, J) + (r * 2 + c) * 64 + gi * 8 + tj;
         *(unsigned*)(scores + sh * TRI + core) = pack2(p[0], p[1]);
+        if (!DELTA) continue;
         if (J == warp) {
           float* s = solve + (warp * 16 + c * 8 + tj) * SOLVE + gi + 8 * r;
           s[0] = a[0];
@@ -135,7 +138,7 @@ extern "C" __global__ void __launch_bounds__(128) gated_delta_chunks(
     }
   }
   if (thread < CHUNK) {
-    float last = sums[CHUNK - 1], b = sums[thread], be = betas[thread];
+    float last = sums[CHUNK - 1], b = sums[thread], be = DELTA ? betas[thread] : 1.f;
     float fall = exp2_(b * LOG2E);
     bool there = thread < at.count;
     float4 c = make_float4(be * fall * norms[thread], fall * norms[64 + thread], exp2_((last - b) * LOG2E) * norms[thread], be);
@@ -143,6 +146,7 @@ extern "C" __global__ void __launch_bounds__(128) gated_delta_chunks(
     if (thread == 0) coef[sh * COEFS + CHUNK] = make_float4(exp2_(last * LOG2E), 0.f, 0.f, 0.f);
     if (gates) gates[sh * CHUNK + thread] = make_float4(b, 0.f, there ? norms[64 + thread] : 0.f, there ? norms[thread] : 0.f);
   }
+  if (!DELTA) return;
   sync_warp();
 
   {  // (I + A)^-1 of the diagonal block: lane j solves for column j

@@ -1,4 +1,4 @@
-// What the kernels of the gated delta rule share. Defines: HEADS, KEY, VALUE (H, K, V), NORM (0 or 1), SCALE.
+// What the kernels of the gated delta rule share. Defines: HEADS, KEY, VALUE (H, K, V), NORM (0 or 1), SCALE, DELTA (0 or 1).
 //
 // The formulas are those of chunk.go. Queries and keys stay as they are stored; their norms enter as factors per token:
 //
@@ -6,6 +6,9 @@
 //   cx = beta exp(b_i) kn   co = scale exp(b_i) qn   cs = exp(b_n - b_i) kn
 //   A_ij = beta_i exp(b_i - b_j) kn_i kn_j (k_i.k_j), j < i     P_ij = scale exp(b_i - b_j) qn_i kn_j (q_i.k_j), j <= i
 //   X_i = beta_i v_i - cx_i S'k_i    U = (I + A)^-1 X    O_i = co_i S'q_i + (P U)_i    S <- exp(b_n) S + sum cs_j k_j u_j'
+//
+// Without DELTA nothing is corrected: beta is 1 and A is 0, so that U = X = v, and (I + A)^-1, U, cx and all that has to do with them
+// is left out, in bfloat16 only.
 //
 // Tokens past the end of a sequence fill its last chunk: there k, q, v, all coefficients, P and U are 0, and (I + A)^-1 is I.
 #include "gojet.cuh"

@@ -36,7 +36,14 @@ type Config struct {
 	// Scale multiplies the queries (after NormQK); 0 means KeyDim^-½.
 	Scale float64
 
-	every int // tokens of a segment on a device, of any sizes; 0 chooses: see cut
+	every       int  // tokens of a segment on a device, of any sizes; 0 chooses: see cut
+	uncorrected bool // see Uncorrected
+}
+
+// Uncorrected is the same recurrence with u_t = v_t, without beta: gated linear attention. It is only for the kernels of a device,
+// in bfloat16. Segments are of `every` tokens, a multiple of Chunk, where their kernels are at all; 0 chooses.
+func Uncorrected(heads, keyDim, valueDim int, scale float64, every int) Config {
+	return Config{Heads: heads, KeyDim: keyDim, ValueDim: valueDim, Scale: scale, every: every, uncorrected: true}
 }
 
 func (f Config) scale() float64 {
@@ -99,6 +106,9 @@ type buffer struct {
 func (f Config) check(seqs packed.Sequences, n, rows int, buffers []buffer) {
 	if f.Heads < 1 || f.KeyDim < 1 || f.ValueDim < 1 {
 		panic(fmt.Sprintf("gateddelta: heads %d, key dim %d, value dim %d, want all 1 or more", f.Heads, f.KeyDim, f.ValueDim))
+	}
+	if f.uncorrected {
+		panic("gateddelta: the uncorrected recurrence is for devices only")
 	}
 	if err := seqs.Validate(n, rows); err != nil {
 		panic("gateddelta: " + err.Error())

@@ -44,7 +44,7 @@ type DeviceForwardArgs struct {
 	Sequences device.Tensor // int32 [3, S+1]: cu_seqlens, positions, rows of states
 	Q, K      device.Tensor // T [N, H, K]
 	V         device.Tensor // T [N, H, V]
-	G, Beta   device.Tensor // float32 [N, H]
+	G, Beta   device.Tensor // float32 [N, H]; no beta where nothing is corrected
 	H0        device.Tensor // float32 [rows, H, K, V]; none means zero
 
 	O  device.Tensor // T [N, H, V]
@@ -77,7 +77,7 @@ func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
 
 // few says whether the recurrence, token by token, is the faster way: decoding has one token of every sequence. It is right
 // for any lengths.
-func (f Config) few(n, s int) bool { return n <= max(s, 4) && f.KeyDim <= 512 }
+func (f Config) few(n, s int) bool { return n <= max(s, 4) && f.KeyDim <= 512 && !f.uncorrected }
 
 // DeviceForwardScratch returns the bytes of temporary memory of a DeviceForward without States on n tokens in s sequences.
 func DeviceForwardScratch(f Config, n, s int, t device.Type) int64 {
@@ -98,7 +98,7 @@ func slotsOf(n, s int) int { return n/Chunk + s }
 // kept are the pieces of States, by slot and head; gateddelta.cuh says what is in them.
 type kept struct {
 	states          device.Tensor // T [slots, H, V·K], padded, in cores; this, values and gates only for the backward pass
-	values          device.Tensor // T [slots, H, V·64], padded, in cores: U
+	values          device.Tensor // T [slots, H, V·64], padded, in cores: U; not without corrections, nor the inverse
 	inverse, scores device.Tensor // T [slots, H, triangle]
 	coef            device.Tensor // float32 [slots, H, 65·4]
 	gates           device.Tensor // float32 [slots, H, 64·4]
@@ -114,10 +114,16 @@ func (f Config) padded() (k, v int) { return (f.KeyDim + 15) &^ 15, (f.ValueDim 
 
 func (f Config) keptBytes(n, s int, t device.Type, states bool) int64 {
 	heads, size := int64(slotsOf(n, s))*int64(f.Heads), int64(t.Size())
-	b := 2*device.Aligned(heads*triangle*size) + device.Aligned(heads*coefs*4) + f.segmentBytes(n, s, t)
+	b := device.Aligned(heads*triangle*size) + device.Aligned(heads*coefs*4) + f.segmentBytes(n, s, t)
+	k, v := f.padded()
 	if states {
-		k, v := f.padded()
-		b += device.Aligned(heads*int64(k*v)*size) + device.Aligned(heads*int64(Chunk*v)*size) + device.Aligned(heads*4*Chunk*4)
+		b += device.Aligned(heads*int64(k*v)*size) + device.Aligned(heads*4*Chunk*4)
+	}
+	if !f.uncorrected {
+		b += device.Aligned(heads * triangle * size)
+		if states {
+			b += device.Aligned(heads * int64(Chunk*v) * size)
+		}
 	}
 	return b
 }
@@ -129,10 +135,14 @@ func (f Config) carve(buffer device.Tensor, t device.Type, n, s int, states bool
 	if states {
 		k, v := f.padded()
 		c.states, rest = rest.Carve(t, heads*k*v)
-		c.values, rest = rest.Carve(t, heads*Chunk*v)
+		if !f.uncorrected {
+			c.values, rest = rest.Carve(t, heads*Chunk*v)
+		}
 		c.gates, rest = rest.Carve(device.Float32, heads*4*Chunk)
 	}
-	c.inverse, rest = rest.Carve(t, heads*triangle)
+	if !f.uncorrected {
+		c.inverse, rest = rest.Carve(t, heads*triangle)
+	}
 	c.scores, rest = rest.Carve(t, heads*triangle)
 	c.coef, rest = rest.Carve(device.Float32, heads*coefs)
 	c.segmentStates, rest = f.carveSegments(rest, t, n, s)
@@ -150,7 +160,7 @@ type on struct {
 func (x on) kernel(file, text, name string, more ...device.Define) *device.Kernel {
 	return x.q.Kernel(&device.Source{File: file, Text: headerText + text}, name, append([]device.Define{
 		{Name: "REAL", Value: x.t}, {Name: "HEADS", Value: x.Heads}, {Name: "KEY", Value: x.KeyDim}, {Name: "VALUE", Value: x.ValueDim},
-		{Name: "NORM", Value: x.NormQK}, {Name: "SCALE", Value: x.scale()}}, more...)...)
+		{Name: "NORM", Value: x.NormQK}, {Name: "SCALE", Value: x.scale()}, {Name: "DELTA", Value: !x.uncorrected}}, more...)...)
 }
 
 // chunks computes what does not depend on the state.
@@ -160,7 +170,10 @@ func (x on) chunks(a *DeviceForwardArgs, c *kept, n, s int) {
 	var kernel *device.Kernel
 	if x.t == device.BF16 {
 		kernel = x.kernel("gateddelta/chunks.cu", chunksText, "gated_delta_chunks")
-		const triangles = 2*(3*triangle+4*256) + 4*4*16*20
+		triangles := 2*(3*triangle+4*256) + 4*4*16*20
+		if x.uncorrected {
+			triangles = 0
+		}
 		grid.Threads, grid.Shared = 128, 4*4*Chunk+max(2*2*Chunk*(k+8), triangles)
 	} else {
 		kernel = x.kernel("gateddelta/float.cu", floatText, "gated_delta_chunks")
@@ -237,7 +250,11 @@ func (x on) ring(groups int) tiling { return x.rings(groups, 2) }
 func (x on) rings(groups, rows int) tiling {
 	const stages = 3
 	k, _ := x.padded()
-	stage := 2*rows*(ceil(k, 64)+1)*Chunk*64 + 2*Chunk*(64*groups+8) + 4*coefs
+	boxes := rows * (ceil(k, 64) + 1) // with a triangle to each
+	if x.uncorrected {
+		boxes--
+	}
+	stage := 2*boxes*Chunk*64 + 2*Chunk*(64*groups+8) + 4*coefs
 	return tiling{width: 64 * groups, stages: stages, ring: true, shared: stages * ((stage+1023)&^1023 + 2*8)}
 }
 
@@ -262,7 +279,11 @@ func (x on) split(s int) tiling {
 // apart is the tiling of blocks whose warps do their own products; see Stage in pass.cu and retreat.cu.
 func (x on) apart(warps, stages int) tiling {
 	k, _ := x.padded()
-	stage := 2*(2*Chunk*(k+8)+Chunk*(16*warps+8)+2*triangle) + 4*coefs
+	triangles := 2
+	if x.uncorrected {
+		triangles = 1
+	}
+	stage := 2*(2*Chunk*(k+8)+Chunk*(16*warps+8)+triangles*triangle) + 4*coefs
 	return tiling{width: 16 * warps, stages: stages, shared: stages * stage}
 }
 
@@ -286,7 +307,7 @@ func ceil(a, b int) int { return (a + b - 1) / b }
 // check panics unless the tensors fit each other; what is in Sequences cannot be checked here. It returns N and S.
 func (a *DeviceForwardArgs) check() (n, s int) {
 	f := a.Config
-	n, s = f.deviceSizes(a.Beta.Len, a.Sequences)
+	n, s = f.deviceSizes(a.G.Len, a.Sequences)
 	key, value := n*f.Heads*f.KeyDim, n*f.Heads*f.ValueDim
 	states := 0
 	if !a.States.None() {
@@ -294,7 +315,7 @@ func (a *DeviceForwardArgs) check() (n, s int) {
 	}
 	f.checkDevice(a.V.Type, []operand{
 		{"q", a.Q, key, true, false}, {"k", a.K, key, true, false}, {"v", a.V, value, true, false},
-		{"g", a.G, n * f.Heads, true, true}, {"beta", a.Beta, n * f.Heads, true, true},
+		{"g", a.G, n * f.Heads, true, true}, {"beta", a.Beta, n * f.Heads, !f.uncorrected, true},
 		{"h0", a.H0, f.StateLen(), false, true}, {"o", a.O, value, false, false}, {"hT", a.HT, f.StateLen(), false, true},
 		{"states", a.States, states, false, false},
 	})
@@ -321,6 +342,9 @@ func (f Config) deviceSizes(gates int, sequences device.Tensor) (n, s int) {
 }
 
 func (f Config) checkDevice(t device.Type, operands []operand) {
+	if f.uncorrected && t != device.BF16 {
+		panic(fmt.Sprintf("gateddelta: the uncorrected recurrence in %s, want %s", t, device.BF16))
+	}
 	for _, x := range operands {
 		if x.t.None() && !x.needed {
 			continue

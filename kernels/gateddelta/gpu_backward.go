@@ -19,11 +19,12 @@ var gradientsText string
 var floatBackwardText string
 
 // DeviceBackwardArgs are the buffers of a backward pass in the memory of a device. What it needs of the values, gates and
-// initial states is in States. T is float32 or bfloat16.
+// initial states is in States, but the values themselves where nothing is corrected. T is float32 or bfloat16.
 type DeviceBackwardArgs struct {
 	Config
 	Sequences device.Tensor // int32 [3, S+1], as for DeviceForward
 	Q, K      device.Tensor // T [N, H, K]
+	V         device.Tensor // T [N, H, V], where nothing is corrected
 	States    device.Tensor // T, as DeviceForward left it
 	DO        device.Tensor // T [N, H, V]
 	DHT       device.Tensor // float32 [rows, H, K, V]; none means zero
@@ -43,6 +44,9 @@ func DeviceBackward(q *device.Queue, args *DeviceBackwardArgs) {
 	a := *args
 	x := on{q, a.Config, a.DO.Type}
 	c, _ := a.carve(a.States, x.t, n, s, true)
+	if a.uncorrected {
+		c.values = a.V
+	}
 	dStates, rest := a.Scratch.Carve(x.t, a.stateGradients(n, s))
 	if !c.starts.None() { // those of the forward pass are not needed, but not this one's to change
 		c.starts, rest = rest.Carve(device.Float32, c.starts.Len)
@@ -131,13 +135,17 @@ func (x on) tile(width, stages int, away bool) tiling {
 	}
 	part := ceil(k/16, parts) * 16
 	rows := 2 * 2 * Chunk * (parts*part + 8)
-	fixed := rows + 2*2*triangle + 16*Chunk + 4*(2*3*2*Chunk+2*Chunk+2*10*16+Chunk+16)
+	triangles, values := 2*triangle, Chunk*(width+8)+width*Chunk // of R and L; of dV and U
+	if x.uncorrected {
+		triangles, values = triangle+8, Chunk*(width+8)
+	}
+	fixed := rows + 2*triangles + 16*Chunk + 4*(2*3*2*Chunk+2*Chunk+2*10*16+Chunk+16)
 	if products := 4 * 10 * 32 * 16; away {
 		fixed += products
 	} else {
 		fixed += max(rows, products)
 	}
-	tile := 2 * (2*Chunk*(width+8) + width*Chunk + 2*width*part)
+	tile := 2 * (Chunk*(width+8) + values + 2*width*part)
 	return tiling{width: width, stages: stages, away: away, shared: fixed + max(stages*tile, 4*2*(part/16)*32*16)}
 }
 
@@ -146,7 +154,7 @@ func (a *DeviceBackwardArgs) check() (n, s int) {
 	n, s = f.deviceSizes(a.Q.Len/max(f.KeyDim, 1), a.Sequences)
 	key, value := n*f.Heads*f.KeyDim, n*f.Heads*f.ValueDim
 	f.checkDevice(a.DO.Type, []operand{
-		{"q", a.Q, key, true, false}, {"k", a.K, key, true, false}, {"do", a.DO, value, true, false},
+		{"q", a.Q, key, true, false}, {"k", a.K, key, true, false}, {"do", a.DO, value, true, false}, {"v", a.V, value, f.uncorrected, false},
 		{"states", a.States, DeviceStatesLen(f, n, s, a.DO.Type), true, false}, {"dhT", a.DHT, f.StateLen(), false, true},
 		{"dq", a.DQ, key, false, false}, {"dk", a.DK, key, false, false}, {"dv", a.DV, value, false, false},
 		{"dg", a.DG, n * f.Heads, false, true}, {"dbeta", a.DBeta, n * f.Heads, false, true}, {"dh0", a.DH0, f.StateLen(), false, true},

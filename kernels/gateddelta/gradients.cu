@@ -7,11 +7,12 @@
 //   dk = kn (exp(b_n - b) GU - exp(b) GV) + R'q + (L + L') k
 //   dbeta_i = dV_i.u_i / beta_i^2
 //
-// where qn includes the scale. The gradient of the logarithm of what decays between two tokens is E_ij = R_ij (q_i.k_j) +
+// where qn includes the scale. Without DELTA, U is v, L and GV are 0, and there is no dbeta. The gradient of the logarithm of what decays between two tokens is E_ij = R_ij (q_i.k_j) +
 // L_ij (k_i.k_j), and dg_t adds up what was carried across token t, from token to token, from the state before the chunk, or
 // to the state after it.
 //
-// A block of 16 warps in four groups: GO, GV, GU and the triangles. The value dim passes by in tiles of VT columns.
+// A block of 16 warps in four groups: GO, GV, GU and the triangles, where without DELTA those that only take dV have nothing to do
+// until its end. The value dim passes by in tiles of VT columns.
 
 #ifndef STAGES
 #define STAGES 3  // tiles in flight
@@ -32,8 +33,13 @@ constexpr int XPITCH = PARTS * KW + 8;
 constexpr float LOG2E = 1.4426950408889634f;
 
 struct Tile {
-  bf16 out[CHUNK * TPITCH], dv[CHUNK * TPITCH];  // [token, v]
-  bf16 u[VT * CHUNK], s[VT * KW], ds[VT * KW];   // cores
+  bf16 out[CHUNK * TPITCH];  // [token, v]
+#if DELTA
+  bf16 dv[CHUNK * TPITCH], u[VT * CHUNK];  // u in cores
+#else
+  bf16 u[CHUNK * TPITCH];
+#endif
+  bf16 s[VT * KW], ds[VT * KW];  // cores
 };
 
 struct Work {
@@ -44,7 +50,7 @@ struct Work {
     };
     float4 products[4][10][32];  // q.k and k.k, as the third group's fragments
   };
-  bf16 r[TRI], l[TRI];
+  bf16 r[TRI], l[DELTA ? TRI : 8];
   float4 gates[CHUNK];           // {b, its low part, qn, kn}
   float reach[3][2][CHUNK];      // q.GO and so on, scaled, of each half of the columns
   float along[3][2][CHUNK];      // q.dq and so on
@@ -73,7 +79,7 @@ template <int WIDTH> GOJET_FN void cores_b1(unsigned* r, const bf16* cores, int 
   ldmatrix_x2_trans(r, cores + ((v8 + (l >> 3 & 1)) * WIDTH + n8) * 64 + (l & 7) * 8);
 }
 
-// gated_delta_gradients: grid (slots, heads).
+// gated_delta_gradients: grid (slots, heads). values are U in cores, or without DELTA v [N, H, V].
 extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
     const bf16* __restrict__ q, const bf16* __restrict__ k, const bf16* __restrict__ dout, bf16* dv, const bf16* __restrict__ states,
     const bf16* __restrict__ dstates, const bf16* __restrict__ values, const float4* __restrict__ gates, const float4* __restrict__ coef,
@@ -109,9 +115,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
       Tile& x = w.tiles[i % STAGES];
       int v = i * VT, other = thread ^ (THREADS / 2);
       load_rows<VALUE % 8 == 0, VT, THREADS>(x.out, TPITCH, dout + token * VALUE + v, HEADS * VALUE, at.count, VALUE - v, thread);
+#if DELTA
       load_rows<VALUE % 8 == 0, VT, THREADS>(x.dv, TPITCH, dv + token * VALUE + v, HEADS * VALUE, at.count, VALUE - v, other);
       const bf16* u = values + sh * (VP * CHUNK) + v * CHUNK;
       if (thread < VT * CHUNK / 8) cp_async16(x.u + thread * 8, v + thread / CHUNK * 8 < VP ? u + thread * 8 : u, v + thread / CHUNK * 8 < VP);
+#else
+      load_rows<VALUE % 8 == 0, VT, THREADS>(x.u, TPITCH, values + token * VALUE + v, HEADS * VALUE, at.count, VALUE - v, other);
+#endif
 #pragma unroll
       for (int j = other; j < VT * KW / 8; j += THREADS) {
         int v8 = j / KW, k8 = p * (KW / 8) + j % KW / 8;
@@ -135,7 +145,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
     for (int i = 0; i < ACC; i++)
 #pragma unroll
       for (int e = 0; e < 4; e++) acc[i][e] = 0.f;
-    if (p == 0 && group == 3) {
+    if (p == 0 && group == 3 && (DELTA || !tri)) {
       const bf16* rows = tri ? w.k : w.q;
 #pragma unroll 2
       for (int kk = 0; kk < KP; kk += 16) {
@@ -166,16 +176,20 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
       if (i + STAGES - 1 < TILES) fetch(i + STAGES - 1);
       cp_async_commit();
       const Tile& x = w.tiles[i % STAGES];
-      if (group < 3) {
+      if (group < 3 && (DELTA || group != 1)) {
 #pragma unroll
         for (int v = 0; v < VT; v += 16) {
           unsigned a[2][4], b[4];
 #pragma unroll
           for (int m = 0; m < 2; m++) {
+#if DELTA
             if (group == 2)
               ldmatrix_x4_trans(a[m], x.u + ((v / 8 + (lane >> 4)) * (CHUNK / 8) + r0 / 8 + 2 * m + (lane >> 3 & 1)) * 64 + (lane & 7) * 8);
             else
               a_rows(a[m], (group == 0 ? x.out : x.dv) + (r0 + 16 * m) * TPITCH + v, TPITCH);
+#else
+            a_rows(a[m], (group == 0 ? x.out : x.u) + (r0 + 16 * m) * TPITCH + v, TPITCH);
+#endif
           }
           const bf16* s = group == 2 ? x.ds : x.s;
 #pragma unroll
@@ -191,8 +205,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
             }
           }
         }
-      } else if (p == 0) {
+      } else if (p == 0 && (DELTA || (group == 3 && !tri))) {
+#if DELTA
         const bf16* rows = tri ? x.dv : x.out;
+#else
+        const bf16* rows = x.out;
+#endif
 #pragma unroll
         for (int v = 0; v < VT; v += 16) {
           unsigned ab[4], as[4];
@@ -204,7 +222,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
             unsigned a[4], b[4];
 #pragma unroll
             for (int e = 0; e < 4; e++) a[e] = below ? ab[e] : as[e];
+#if DELTA
             cores_b<CHUNK / 8>(b, x.u, v / 8, (below ? n : n - 4 + half) * 2);
+#else
+            b_rows(b, x.u + (below ? n : n - 4 + half) * 16 * TPITCH + v, TPITCH);
+#endif
             mma_bf16(acc[2 * n], a, b);
             mma_bf16(acc[2 * n + 1], a, b + 2);
           }
@@ -254,7 +276,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
           }
         }
       dots(w.reach);
-    } else if (p == 0) {
+    } else if (p == 0 && (DELTA || !tri)) {
       float rows[2][2] = {};
 #pragma unroll
       for (int n = 0; n < 5; n++) {
@@ -328,12 +350,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
         for (int m = 0; m < 2; m++) {
           int I = r0 / 16 + m;
           unsigned a[4];
-          if (group != 1 && m4 <= I) {
+          if (group != 1 && m4 <= I && (DELTA || group == 0)) {
             ldmatrix_x4(a, left + tri_block(I, m4) + ((lane >> 3 & 1) * 2 + (lane >> 4)) * 64 + (lane & 7) * 8);
 #pragma unroll
             for (int n = 0; n < NT; n++) mma_bf16(acc[m * NT + n], a, b + 2 * n);
           }
-          if (group != 0 && m4 >= I) {
+          if (group != 0 && m4 >= I && (DELTA || group == 1)) {
             ldmatrix_x4_trans(a, left + tri_block(m4, I) + lane * 8);
 #pragma unroll
             for (int n = 0; n < NT; n++) mma_bf16(acc[m * NT + n], a, b + 2 * n);
@@ -349,10 +371,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
 #pragma unroll
       for (int e = 0; e < 2; e++) {
         int i = 2 * lane + e;
-        here[e] = w.row[0][i] + w.row[1][i];
+        here[e] = DELTA ? w.row[0][i] + w.row[1][i] : w.row[0][i];
         for (int I = i / 16; I < 4; I++)
-          here[e] -= w.column[0][I * (I + 1) / 2 + i / 16][i % 16] + w.column[1][I * (I + 1) / 2 + i / 16][i % 16];
-        here[e] += w.reach[0][0][i] + w.reach[0][1][i] + w.reach[1][0][i] + w.reach[1][1][i];
+          here[e] -= DELTA ? w.column[0][I * (I + 1) / 2 + i / 16][i % 16] + w.column[1][I * (I + 1) / 2 + i / 16][i % 16]
+                           : w.column[0][I * (I + 1) / 2 + i / 16][i % 16];
+        here[e] += DELTA ? w.reach[0][0][i] + w.reach[0][1][i] + w.reach[1][0][i] + w.reach[1][1][i] : w.reach[0][0][i] + w.reach[0][1][i];
         after[e] = w.reach[2][0][i] + w.reach[2][1][i];
       }
       float upto = after[0] + after[1], from = here[0] + here[1];
@@ -371,7 +394,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) gated_delta_gradients(
       int i = 2 * lane;
       if (i < at.count) dg[token + (size_t)i * HEADS] = from + before + total;
       if (i + 1 < at.count) dg[token + (size_t)(i + 1) * HEADS] = here[1] + beyond + before + after[0] + total;
-    } else if (p == 0 && part == 1 && dbeta) {
+    } else if (DELTA && p == 0 && part == 1 && dbeta) {
 #pragma unroll
       for (int i = lane; i < CHUNK; i += 32) {
         float beta = coef[sh * COEFS + i].w;

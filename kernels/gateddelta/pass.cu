@@ -4,7 +4,10 @@
 struct Stage {
   bf16 k[CHUNK * PITCH], q[CHUNK * PITCH];
   bf16 v[CHUNK * VPITCH];  // becomes o
-  bf16 inverse[TRI], scores[TRI];
+#if DELTA
+  bf16 inverse[TRI];
+#endif
+  bf16 scores[TRI];
   float4 coef[COEFS];
 };
 
@@ -56,7 +59,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) gated_delta_pass(
     load_rows<KEY % 8 == 0, KP, THREADS>(st.k, PITCH, k + token * KEY, HEADS * KEY, count, KEY, thread);
     load_linear<sizeof(st.coef), THREADS>(st.coef, coef + to * COEFS, thread);
     load_rows<VALUE % 8 == 0, BLOCK, THREADS>(st.v, VPITCH, v + token * VALUE + block, HEADS * VALUE, count, VALUE - block, thread);
+#if DELTA
     load_linear<TRI * 2, THREADS>(st.inverse, inverse + to * TRI, thread);
+#endif
     load_rows<KEY % 8 == 0, KP, THREADS>(st.q, PITCH, q + token * KEY, HEADS * KEY, count, KEY, thread);
     load_linear<TRI * 2, THREADS>(st.scores, scores + to * TRI, thread);
     cp_async_commit();
@@ -84,16 +89,21 @@ extern "C" __global__ void __launch_bounds__(THREADS) gated_delta_pass(
       unsigned a[4];
       pack_a(a, s + kk / 2, s + kk / 2 + 4);
       if (states) keep(states + to * (KP * VP) + state_at(at.column, kk), a, KP * 8, at);
-      times_state(y, a, st.k + kk);
+      if (DELTA) times_state(y, a, st.k + kk);
       times_state(out, a, st.q + kk);
     }
-    unsigned x[4][4], u[4][4], kept[4][4];
+    unsigned u[4][4], kept[4][4];
+#if DELTA
+    unsigned x[4][4];
     correct(y, x, st.v, coefs, at);
     times_triangle(y, x, st.inverse);
     share(y, u, kept, coefs, at);
     if (values)
 #pragma unroll
       for (int I = 0; I < 4; I++) keep(values + to * (VP * CHUNK) + value_at(at.column, I * 16), u[I], CHUNK * 8, at);
+#else
+    seen(u, kept, st.v, coefs, at);
+#endif
 
     decay_output(out, coefs, at);
     times_triangle(out, u, st.scores);

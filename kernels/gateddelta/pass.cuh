@@ -82,6 +82,26 @@ GOJET_FN void share(const float (&u)[32], unsigned (&plain)[4][4], unsigned (&ke
   }
 }
 
+// weigh multiplies left operands [v, t] by one of the coefficients of every token.
+template <float float4::*COEF> GOJET_FN void weigh(unsigned (&to)[4][4], const unsigned (&x)[4][4], const float4* coefs, const Lane& at) {
+#pragma unroll
+  for (int n = 0; n < 8; n++) {
+    float c0 = coefs[n * 8 + at.pair].*COEF, c1 = coefs[n * 8 + at.pair + 1].*COEF;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      float2 y = unpack2(x[n / 2][n % 2 * 2 + r]);
+      to[n / 2][n % 2 * 2 + r] = pack2(y.x * c0, y.y * c1);
+    }
+  }
+}
+
+// seen makes left operands of U where it is v, the tile [64, BLOCK]: plain, and as the state sees it.
+GOJET_FN void seen(unsigned (&plain)[4][4], unsigned (&kept)[4][4], const bf16* v, const float4* coefs, const Lane& at) {
+#pragma unroll
+  for (int I = 0; I < 4; I++) a_cols(plain[I], v + I * 16 * VPITCH + at.mine, VPITCH);
+  weigh<&float4::z>(kept, plain, coefs, at);
+}
+
 // decay_output scales S'q to its share of the output.
 GOJET_FN void decay_output(float (&out)[32], const float4* coefs, const Lane& at) {
 #pragma unroll

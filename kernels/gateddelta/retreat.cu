@@ -4,7 +4,7 @@
 //   dU = cs (K dS') + P'dO    dX = T'dU, T = (I + A)^-1    dV = beta dX    dS = exp(b_n) dS' + (co Q)'dO - (cx K)'dX
 //
 // Each warp owns 16 columns of the value dim and never meets the others: dS' transposed, [v, k], is an accumulator that is
-// also the left operand of the next product, and so on down the chain.
+// also the left operand of the next product, and so on down the chain. Without DELTA, dV = dU and dS lacks what came by dX.
 
 #ifndef WARPS
 #define WARPS 4
@@ -20,7 +20,10 @@ constexpr int OPITCH = BLOCK + 8;
 struct Stage {
   bf16 k[CHUNK * PITCH], q[CHUNK * PITCH];
   bf16 out[CHUNK * OPITCH];  // dO, which becomes dV
-  bf16 inverse[TRI], scores[TRI];
+#if DELTA
+  bf16 inverse[TRI];
+#endif
+  bf16 scores[TRI];
   float4 coef[COEFS];
 };
 
@@ -63,7 +66,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) gated_delta_retreat(
     load_linear<sizeof(st.coef), THREADS>(st.coef, coef + at * COEFS, thread);
     load_rows<VALUE % 8 == 0, BLOCK, THREADS>(st.out, OPITCH, dout + token * VALUE + block, HEADS * VALUE, count, VALUE - block, thread);
     load_linear<TRI * 2, THREADS>(st.scores, scores + at * TRI, thread);
+#if DELTA
     load_linear<TRI * 2, THREADS>(st.inverse, inverse + at * TRI, thread);
+#endif
     load_rows<KEY % 8 == 0, KP, THREADS>(st.q, PITCH, q + token * KEY, HEADS * KEY, count, KEY, thread);
     cp_async_commit();
   };
@@ -125,9 +130,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) gated_delta_retreat(
     times_transposed(d, o, st.scores);
 
     // dX, as dV and as the state sees it; dO as the state sees it
+#if DELTA
 #pragma unroll
     for (int I = 0; I < 4; I++) pack_a(x[I], d[2 * I], d[2 * I + 1]);
     times_transposed(d, x, st.inverse);  // the unit diagonal is there already
+#endif
     sync_warp();
 #pragma unroll
     for (int I = 0; I < 4; I++) {
@@ -140,7 +147,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) gated_delta_retreat(
         for (int r = 0; r < 2; r++) {
           int e = half * 2 + r;
           w[e] = pack2(from[2 * r] * c0.w, from[2 * r + 1] * c1.w);
-          x[I][e] = pack2(-from[2 * r] * c0.x, -from[2 * r + 1] * c1.x);
+          if (DELTA) x[I][e] = pack2(-from[2 * r] * c0.x, -from[2 * r + 1] * c1.x);
           float2 y = unpack2(o[I][e]);
           o[I][e] = pack2(y.x * c0.y, y.y * c1.y);
         }
@@ -163,9 +170,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) gated_delta_retreat(
         b_cols(b, st.q + I * 16 * PITCH + kk, PITCH);
         mma_bf16(ds[kk / 8], o[I], b);
         mma_bf16(ds[kk / 8 + 1], o[I], b + 2);
+#if DELTA
         b_cols(b, st.k + I * 16 * PITCH + kk, PITCH);
         mma_bf16(ds[kk / 8], x[I], b);
         mma_bf16(ds[kk / 8 + 1], x[I], b + 2);
+#endif
       }
 
     int count = min(CHUNK, tokens - c * CHUNK);

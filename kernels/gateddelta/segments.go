@@ -4,7 +4,7 @@ import "github.com/gojet/gojet/kernels/device"
 
 // A long sequence is cut into segments where there would be less work at a time than processors: see warpgroup.cuh. What a segment
 // does to the states that it begins with is a product with a matrix [K, K], which costs a first run over the chunks, with K more
-// columns than V; the second run, for all results, is then as many times shorter as there are segments.
+// columns than V (and without corrections nothing: the matrix is a number); the second run, for all results, is then as many times shorter as there are segments.
 
 // cut is how the sequences of a batch are cut: into segments of `every` tokens, a multiple of Chunk, or not at all where it is 0.
 type cut struct{ n, s, every int }
@@ -33,6 +33,9 @@ func (f Config) segment(n, s int) int {
 	)
 	chunks, heads := ceil(n, Chunk*max(s, 1)), s*f.Heads
 	values, keys := ceil(f.ValueDim, 128), ceil(f.KeyDim, 128)
+	if f.uncorrected {
+		keys = 0
+	}
 	times := func(blocks int) float64 { return float64(ceil(blocks, processors)) }
 	best, segments := worth*narrow*float64(chunks)*times(heads*ceil(f.ValueDim, 64)), 1
 	for m := 2; m <= most; m++ {
@@ -69,7 +72,7 @@ func (to cut) starts(c *kept) device.Tensor {
 // segmentStates are the states between segments.
 type segmentStates struct {
 	starts      device.Tensor // float32 [parts, H, K, V]: the state that a segment begins with, or backwards the gradient that it ends with
-	transitions device.Tensor // float32 [2, parts, H, K, K]: how the state at its end depends on that; first transposed
+	transitions device.Tensor // float32 [2, parts, H, K, K]: how the state at its end depends on that; first transposed. Or [parts, H]
 }
 
 // segmentLens are the lengths of segmentStates, 0 where a batch is never cut.
@@ -80,6 +83,9 @@ func (f Config) segmentLens(n, s int, t device.Type) (starts, transitions int) {
 	to := cut{n, s, f.segment(n, s)}
 	if to.every == 0 {
 		return 0, 0
+	}
+	if f.uncorrected {
+		return to.parts() * f.StateLen(), to.parts() * f.Heads
 	}
 	return to.parts() * f.StateLen(), 2 * to.parts() * f.Heads * f.KeyDim * f.KeyDim
 }
@@ -120,19 +126,26 @@ func (x on) back(a *DeviceBackwardArgs, c *kept, dStates device.Tensor, to cut, 
 func (x on) ahead(a *DeviceForwardArgs, c *kept, to cut, by tiling) {
 	kernel := x.kernel("gateddelta/warpgroup_ahead.cu", passHeader+warpgroupHeader+warpgroupAheadText, "gated_delta_ahead",
 		append(by.defines(), device.Define{Name: "QUERIED", Value: false})...)
-	grid := device.Grid{X: ceil(x.ValueDim, by.width) + ceil(x.KeyDim, by.width), Y: x.Heads, Z: to.parts(), Threads: by.threads(), Shared: by.shared}
+	blocks := ceil(x.ValueDim, by.width)
+	if !x.uncorrected {
+		blocks += ceil(x.KeyDim, by.width)
+	}
+	grid := device.Grid{X: blocks, Y: x.Heads, Z: to.parts(), Threads: by.threads(), Shared: by.shared}
 	x.q.Launch(kernel, grid, a.K, a.V, c.inverse, c.coef, a.Sequences, to.s, a.H0, c.starts, c.transitions, to.size())
 }
 
 // join turns what segments end with, in c.starts, into what they begin with, from outer states on; or backwards.
 func (x on) join(sequences device.Tensor, c *kept, outer device.Tensor, to cut, backwards bool) {
 	kernel := x.kernel("gateddelta/join.cu", joinText, "gated_delta_join")
-	transposed, matrices := c.transitions.Slice(0, c.transitions.Len/2), c.transitions.Slice(c.transitions.Len/2, c.transitions.Len/2)
-	direction := 0
-	if backwards {
-		transposed, direction = matrices, 1
-	}
 	const columns = 16
-	grid := device.Grid{X: ceil(x.ValueDim, columns), Y: x.Heads, Z: to.s, Threads: (x.KeyDim/8*columns + 31) &^ 31, Shared: 4 * (2*x.KeyDim*x.KeyDim + x.KeyDim*columns)}
-	x.q.Launch(kernel, grid, c.starts, transposed, outer, sequences, to.s, to.size(), direction)
+	transitions, shared := c.transitions, 0
+	direction, half := 0, c.transitions.Len/2
+	if backwards {
+		direction = 1
+	}
+	if !x.uncorrected {
+		transitions, shared = transitions.Slice(direction*half, half), 4*(2*x.KeyDim*x.KeyDim+x.KeyDim*columns)
+	}
+	grid := device.Grid{X: ceil(x.ValueDim, columns), Y: x.Heads, Z: to.s, Threads: (x.KeyDim/8*columns + 31) &^ 31, Shared: shared}
+	x.q.Launch(kernel, grid, c.starts, transitions, outer, sequences, to.s, to.size(), direction)
 }

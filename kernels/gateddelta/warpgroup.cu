@@ -29,7 +29,9 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
         load_linear<sizeof(st.coef), 32>(st.coef, coef + to * COEFS, lane_id());
         load_rows<VALUE % 8 == 0, BLOCK, 32>(st.v, VPITCH, v + token * VALUE + block, HEADS * VALUE, count, VALUE - block, lane_id());
       } else {
+#if DELTA
         load_triangle(st.inverse, inverse + to * TRI);
+#endif
         load_triangle(st.scores, scores + to * TRI);
       }
     });
@@ -49,13 +51,13 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
   const u64 along = along_row(&ring), down = down_rows(&ring, BOX * 2);
   Turn turn;
   unsigned a[KP / 16][4];
-  float y[32], out[32];  // S'k and S'q
+  float y[32], out[32];  // S'k and S'q; without DELTA S'q is in y first
   auto begin = [&]() {
     barrier_wait(&ring.full[turn.at], turn.parity);
 #pragma unroll
     for (int kk = 0; kk < KP; kk += 16) pack_a(a[kk / 16], s + kk / 2, s + kk / 2 + 4);
     wgmma_fence();
-    times_rows(y, a, along + turn.at * NEXT);
+    times_rows(y, a, along + turn.at * NEXT + (DELTA ? 0 : QUERIES));
     wgmma_commit();
   };
   begin();
@@ -69,9 +71,11 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
     if (states && active)
 #pragma unroll
       for (int kk = 0; kk < KP; kk += 16) keep(states + to * (KP * VP) + state_at(at.column, kk), a[kk / 16], KP * 8, at);
+    unsigned u[4][4], kept[4][4];
+#if DELTA
     wgmma_wait<0>(y);
 
-    unsigned x[4][4], u[4][4], kept[4][4];
+    unsigned x[4][4];
     correct(y, x, st.v, coefs, at);
     wgmma_fence();
     times_box<0>(y, x, rows + INVERSE, 1);
@@ -90,9 +94,22 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
     wgmma_wait<1>(out);
     decay_output(out, coefs, at);
     wgmma_fence();
+#else
+    seen(u, kept, st.v, coefs, at);
+    wgmma_wait<0>(y);
+    float fall = coefs[CHUNK].x;
+#pragma unroll
+    for (int i = 0; i < KP / 2; i++) s[i] *= fall;
+#pragma unroll
+    for (int i = 0; i < 32; i++) out[i] = y[i];
+    decay_output(out, coefs, at);
+    wgmma_fence();
+    add_rows(s, kept, down + here * NEXT);
+    wgmma_commit();
+#endif
     times_box<0>(out, u, rows + SCORES, 1);
     wgmma_commit();
-    if (values && active)
+    if (DELTA && values && active)
 #pragma unroll
       for (int I = 0; I < 4; I++) keep(values + to * (VP * CHUNK) + value_at(at.column, I * 16), u[I], CHUNK * 8, at);
     wgmma_wait<1>(s);

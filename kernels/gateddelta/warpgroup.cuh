@@ -18,7 +18,9 @@ static_assert(KP % 32 == 0 && KEY % 8 == 0 && KP <= 128 && WARPS % 4 == 0, "");
 // Stage is what a chunk needs in shared memory. Boxes are laid out as hopper.cuh says.
 struct alignas(1024) Stage {
   bf16 k[BOXES * BOX];
+#if DELTA
   bf16 inverse[BOX];  // zero above the diagonal, as P
+#endif
 #if QUERIED
   bf16 scores[BOX], q[BOXES * BOX];
 #endif
@@ -51,7 +53,7 @@ struct Segment {
 };
 
 // Parts of a Stage as descriptors count, in units of 16 bytes.
-constexpr int NEXT = sizeof(Stage) / 16, INVERSE = BOXES * BOX / 8, SCORES = INVERSE + BOX / 8, QUERIES = SCORES + BOX / 8;
+constexpr int NEXT = sizeof(Stage) / 16, INVERSE = BOXES * BOX / 8, SCORES = INVERSE + DELTA * BOX / 8, QUERIES = SCORES + BOX / 8;
 // columns_at is where columns kk to kk+15 of a row of q or k begin.
 GOJET_FN constexpr int columns_at(int kk) { return (kk / 64 * BOX + kk % 64) / 8; }
 
@@ -67,7 +69,9 @@ GOJET_FN void start(Ring& ring) {
   for (int i = 0; i < STAGES; i++)  // the blocks above the diagonal, where nothing will be loaded
     for (int p = threadIdx.x; p < CHUNK * 8; p += THREADS + 32 * LOADERS)
       if (p % 8 / 2 > p / 8 / 16) {
+#if DELTA
         *(uint4*)((char*)ring.stages[i].inverse + swizzle128(p / 8, p % 8)) = make_uint4(0, 0, 0, 0);
+#endif
 #if QUERIED
         *(uint4*)((char*)ring.stages[i].scores + swizzle128(p / 8, p % 8)) = make_uint4(0, 0, 0, 0);
 #endif

@@ -30,7 +30,9 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
         load_rows<VALUE % 8 == 0, BLOCK, 32>(st.v, VPITCH, dout + token * VALUE + block, HEADS * VALUE, count, VALUE - block, lane_id());
       } else {
         load_triangle(st.scores, scores + to * TRI);
+#if DELTA
         load_triangle(st.inverse, inverse + to * TRI);
+#endif
       }
     });
     return;
@@ -81,7 +83,6 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
     hold(p);
 
     // dU
-    unsigned x[4][4];
 #pragma unroll
     for (int n = 0; n < 8; n++) {
       float z0 = coefs[n * 8 + at.pair].z, z1 = coefs[n * 8 + at.pair + 1].z;
@@ -90,29 +91,24 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
       d[4 * n + 2] = d[4 * n + 2] * z0 + p[4 * n + 2];
       d[4 * n + 3] = d[4 * n + 3] * z1 + p[4 * n + 3];
     }
+#if DELTA
+    unsigned x[4][4];
 #pragma unroll
     for (int I = 0; I < 4; I++) pack_a(x[I], d + 8 * I, d + 8 * I + 4);
     wgmma_fence();
     times_box<1>(d, x, columns + INVERSE, 1);
     wgmma_commit();
+#endif
 
     // dO as the state sees it
     float fall = coefs[CHUNK].x;
 #pragma unroll
     for (int i = 0; i < KP / 2; i++) s[i] *= fall;
-#pragma unroll
-    for (int n = 0; n < 8; n++) {
-      float y0 = coefs[n * 8 + at.pair].y, y1 = coefs[n * 8 + at.pair + 1].y;
-#pragma unroll
-      for (int r = 0; r < 2; r++) {
-        unsigned& pair = o[n / 2][n % 2 * 2 + r];
-        float2 y = unpack2(pair);
-        pair = pack2(y.x * y0, y.y * y1);
-      }
-    }
+    weigh<&float4::y>(o, o, coefs, at);
     wgmma_fence();
     add_rows(s, o, columns + QUERIES);
     wgmma_commit();
+#if DELTA
     wgmma_wait<1>(d);
 
     // dX, as the state sees it and as dV
@@ -131,9 +127,10 @@ extern "C" __global__ void __launch_bounds__(THREADS + 32 * LOADERS, 1) gated_de
     wgmma_fence();
     add_rows(s, w, columns);
     wgmma_commit();
+#endif
     if (dv) put_rows(dv + ((size_t)(seg.first + c * CHUNK) * HEADS + head) * VALUE + group, st.v, d, seg.tokens - c * CHUNK, VALUE - group, at);
 
-    wgmma_wait<1>();  // o is free
+    wgmma_wait<DELTA>();  // o is free
     turn.next();
     scored();
     wgmma_wait<1>(s);

@@ -62,9 +62,12 @@ func benchmark(f Config, b, t int, backward bool) check.Benchmark {
 			fw.H0 = keep(check.Random(d, device.Float32, b*f.StateLen(), 1))
 			fw.HT = fw.H0
 		}
+		if bytes := DeviceForwardScratch(f, n, b, kind); bytes > 0 && !backward {
+			fw.Scratch = empty(device.Float32, int(bytes+3)/4)
+		}
 		run := func(q *device.Queue) { DeviceForward(q, fw) }
 		if backward {
-			fw.States = empty(device.Float32, StatesLen(f, n, b))
+			fw.States = empty(device.Float32, DeviceStatesLen(f, n, b, kind))
 			like := func(x device.Tensor) device.Tensor {
 				if x.None() {
 					return x

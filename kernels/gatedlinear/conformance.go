@@ -49,7 +49,16 @@ func conformanceShapes() []shape {
 			shape{name: "T 1030, 100", f: with(2, 64, 64), lengths: []int{1030, 100}, decay: 0.05, large: true},
 		)
 	}
-	return list
+	short := Config{Heads: 2, KeyDim: 24, ValueDim: 40, every: 2 * Chunk} // in segments, where a device has the kernels for it
+	wide := Config{Heads: 1, KeyDim: 96, ValueDim: 136, Scale: 1, every: 2 * Chunk}
+	return append(list,
+		shape{name: "T 400, 0, 70, 128, 129, segments", f: short, lengths: []int{400, 0, 70, 128, 129}, gap: 130, decay: 0.1},
+		shape{name: "T 500, strong decay, segments", f: wide, lengths: []int{500}, decay: 50},
+		shape{name: "T 330, no decay, segments, no state", f: wide, lengths: []int{330}, noState: true},
+		shape{name: "T 70", f: Config{Heads: 1, KeyDim: 136, ValueDim: 48}, lengths: []int{70}, decay: 0.1},
+		shape{name: "T 150, 100, 64", f: Config{Heads: 3, KeyDim: 256, ValueDim: 512}, lengths: []int{150, 100, 64}, gap: 70, decay: 0.1, large: true},
+		shape{name: "T 4096, 100", f: Config{Heads: 2, KeyDim: 128, ValueDim: 64}, lengths: []int{4096, 100}, decay: 0.05, large: true},
+	)
 }
 
 // op names the operation in a report.
@@ -98,11 +107,23 @@ func forwardCase(p *problem, sh shape, inPlace bool) check.Case {
 		args = append(args, check.Operand{Name: "h0", Float: p.h0[:used], Wide: true},
 			check.Operand{Name: "hT", Role: check.Result, Float: make([]float64, used), Wide: true})
 	}
+	n, s := p.n, p.seqs.Len()
 	return check.Case{Op: op, Size: p.size(sh), Args: args, Large: sh.large,
 		Reference: func(a [][]float64) { ReferenceForward(caseForward(p, a)) },
 		CPU:       func(c *cpu.Cores, a [][]float32) { Forward(c, caseForward(p, a)) },
-		GPU: func(q *device.Queue, a []device.Tensor, _ device.Tensor) {
+		Scratch: func(t device.Type) int64 {
+			if inPlace {
+				return DeviceForwardScratch(p.Config, n, s, t)
+			}
+			return 4 * int64(DeviceStatesLen(p.Config, n, s, t))
+		},
+		GPU: func(q *device.Queue, a []device.Tensor, scratch device.Tensor) {
 			f := &DeviceForwardArgs{Config: p.Config, Q: a[0], K: a[1], V: a[2], G: a[3], Sequences: a[4], A: a[5], B: a[6], O: a[7]}
+			if inPlace {
+				f.Scratch = scratch
+			} else {
+				f.States = scratch.As(device.Float32).Slice(0, DeviceStatesLen(p.Config, n, s, f.V.Type))
+			}
 			switch len(a) {
 			case 9:
 				f.H0, f.HT = a[8], a[8]
@@ -136,20 +157,20 @@ func backwardCase(p *problem, sh shape) check.Case {
 	if p.h0 != nil {
 		args = append(args, check.Operand{Name: "h0", Float: p.h0, Wide: true}, check.Operand{Name: "dhT", Float: p.dhT, Wide: true}, result("dh0", p.h0, true))
 	}
-	states := StatesLen(p.Config, p.n, p.seqs.Len())
+	n, s := p.n, p.seqs.Len()
 	return check.Case{Op: p.op() + " backward", Size: p.size(sh), Args: args, Large: sh.large,
 		Reference: func(a [][]float64) { ReferenceBackward(caseBackward(p, a)) },
 		CPU: func(c *cpu.Cores, a [][]float32) {
 			bw := caseBackward(p, a)
-			bw.States = make([]float32, states)
+			bw.States = make([]float32, StatesLen(p.Config, n, s))
 			Forward(c, &ForwardArgs[float32]{Config: bw.Config, Seqs: bw.Seqs, Q: bw.Q, K: bw.K, V: bw.V, G: bw.G, A: bw.A, B: bw.B, H0: bw.H0, States: bw.States})
 			Backward(c, bw)
 		},
 		Scratch: func(t device.Type) int64 {
-			return device.Aligned(4*int64(states)) + DeviceBackwardScratch(p.Config, p.n, p.seqs.Len(), t)
+			return device.Aligned(4*int64(DeviceStatesLen(p.Config, n, s, t))) + DeviceBackwardScratch(p.Config, n, s, t)
 		},
 		GPU: func(q *device.Queue, a []device.Tensor, scratch device.Tensor) {
-			kept, rest := scratch.Carve(device.Float32, states)
+			kept, rest := scratch.Carve(device.Float32, DeviceStatesLen(p.Config, n, s, a[0].Type))
 			fw := &DeviceForwardArgs{Config: p.Config, Q: a[0], K: a[1], V: a[2], G: a[3], Sequences: a[4], A: a[5], B: a[6], States: kept}
 			bw := &DeviceBackwardArgs{Config: p.Config, Q: a[0], K: a[1], V: a[2], G: a[3], Sequences: a[4], A: a[5], B: a[6], DO: a[7],
 				DQ: a[8], DK: a[9], DV: a[10], DG: a[11], DA: a[12], DB: a[13], States: kept, Scratch: rest}

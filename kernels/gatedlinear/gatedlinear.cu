@@ -1,28 +1,27 @@
 // Gated linear attention token by token, with the state in registers; see gatedlinear.go for the rule. REAL is the type of
 // q, k, v, a, b and o and of their gradients; gates and states are float.
 //
-// A block has COLUMNS columns of the state of a head of a sequence. LANES neighbouring threads share a column and take every
-// LANES-th row of it. What tokens bring is staged in shared memory, BATCH tokens at a time.
+// A block has COLUMNS columns of the state of a head of a sequence. LANES neighbouring threads share EACH of them and take every
+// LANES-th row. What tokens bring is staged in shared memory, BATCH tokens at a time, and so is what they leave.
 #include "gojet.cuh"
 
-constexpr int CHUNK = 64, BATCH = 8;
+constexpr int CHUNK = 64, EACH = 4, THREADS = 128;
 constexpr int ROWS = (KEY + LANES - 1) / LANES;
 constexpr int PITCH = ROWS * LANES;  // rows beyond KEY are zero
-constexpr int THREADS = COLUMNS * LANES, WARPS = THREADS / 32;
-constexpr int GATES = CHANNELS ? KEY : 1;
+constexpr int COLUMNS = THREADS / LANES * EACH;
+static_assert(LANES >= EACH && CHUNK % BATCH == 0, "");
 
 struct Stage {
+  alignas(16) float v[BATCH][COLUMNS], sum[BATCH][COLUMNS], more[LOWRANK ? BATCH : 1][COLUMNS];
   float q[BATCH][PITCH], k[BATCH][PITCH], decay[BATCH][PITCH];
   float a[LOWRANK ? BATCH : 1][PITCH], b[LOWRANK ? BATCH : 1][PITCH];
-  float v[BATCH][COLUMNS], d[BATCH][COLUMNS];
 };
 
 // At is where a block and a thread of it stand.
 struct At {
   int head, seq, first, tokens;
   int from, to;  // tokens that belong to some sequence
-  int column, lane;
-  bool there;
+  int group, column, lane;  // the thread's first column, in the block and in [V]
   size_t row;  // of the state, in values
 };
 
@@ -35,9 +34,9 @@ GOJET_FN At place(const int* seqs, int S) {
   at.tokens = all.cu[at.seq + 1] - at.first;
   at.from = all.cu[0];
   at.to = all.cu[S];
-  at.column = blockIdx.x * COLUMNS + threadIdx.x / LANES;
+  at.group = threadIdx.x / LANES * EACH;
+  at.column = blockIdx.x * COLUMNS + at.group;
   at.lane = threadIdx.x % LANES;
-  at.there = at.column < VALUE;
   at.row = ((size_t)all.slot[at.seq] * HEADS + at.head) * KEY * VALUE;
   return at;
 }
@@ -47,20 +46,50 @@ GOJET_FN size_t slot_of(const At& at, int c) {
   return ((size_t)(at.first / CHUNK + at.seq + c) * HEADS + at.head) * KEY * VALUE;
 }
 
-GOJET_FN bool is_row(int r, int lane) { return KEY % LANES == 0 || r * LANES + lane < KEY; }
-
 // take reads a state and give writes one.
-GOJET_FN void take(float* s, const float* state, const At& at) {
+GOJET_FN void take(float (&s)[ROWS][EACH], const float* state, const At& at) {
 #pragma unroll
-  for (int r = 0; r < ROWS; r++) s[r] = state && at.there && is_row(r, at.lane) ? state[(size_t)(r * LANES + at.lane) * VALUE + at.column] : 0.f;
+  for (int r = 0; r < ROWS; r++) {
+    int e = r * LANES + at.lane;
+    const float* row = state + (size_t)e * VALUE + at.column;
+    bool there = state && e < KEY;
+    if (VALUE % EACH == 0) {
+      Vec<float, EACH> x;
+      there = there && at.column < VALUE;
+      if (there) x = loadv<EACH>(row);
+#pragma unroll
+      for (int c = 0; c < EACH; c++) s[r][c] = there ? x[c] : 0.f;
+    } else {
+#pragma unroll
+      for (int c = 0; c < EACH; c++) s[r][c] = there && at.column + c < VALUE ? row[c] : 0.f;
+    }
+  }
 }
 
-GOJET_FN void give(float* state, const float* s, const At& at) {
-  if (!at.there) return;
+GOJET_FN void give(float* state, const float (&s)[ROWS][EACH], const At& at) {
 #pragma unroll
-  for (int r = 0; r < ROWS; r++)
-    if (is_row(r, at.lane)) state[(size_t)(r * LANES + at.lane) * VALUE + at.column] = s[r];
+  for (int r = 0; r < ROWS; r++) {
+    int e = r * LANES + at.lane;
+    float* row = state + (size_t)e * VALUE + at.column;
+    if (VALUE % EACH == 0) {
+      Vec<float, EACH> x;
+#pragma unroll
+      for (int c = 0; c < EACH; c++) x[c] = s[r][c];
+      if (e < KEY && at.column < VALUE) storev(row, x);
+    } else {
+#pragma unroll
+      for (int c = 0; c < EACH; c++)
+        if (e < KEY && at.column + c < VALUE) row[c] = s[r][c];
+    }
+  }
 }
+
+// Ahead is a thread's share of what a batch of tokens brings, on its way. v is v or dO.
+struct Ahead {
+  static constexpr int KEYS = (BATCH * PITCH + THREADS - 1) / THREADS, VALUES = (BATCH * COLUMNS + THREADS - 1) / THREADS;
+  REAL q[KEYS], k[KEYS], a[LOWRANK ? KEYS : 1], b[LOWRANK ? KEYS : 1], v[VALUES];
+  float g[KEYS];
+};
 
 struct Inputs {
   const REAL *q, *k, *v;
@@ -68,64 +97,83 @@ struct Inputs {
   const REAL *a, *b;
 };
 
-// stage brings count tokens from number token on to shared memory; d is dO or null.
-GOJET_FN void stage(Stage& st, const Inputs& in, const REAL* d, const At& at, int token, int count) {
-  sync_block();
-  for (int i = threadIdx.x; i < BATCH * PITCH; i += THREADS) {
-    int j = i / PITCH, e = i % PITCH;
+// fetch begins to read count tokens from number token on, and put leaves them in shared memory.
+GOJET_FN void fetch(Ahead& to, const Inputs& in, const At& at, int token, int count) {
+#pragma unroll
+  for (int n = 0; n < Ahead::KEYS; n++) {
+    int i = n * THREADS + threadIdx.x, j = i / PITCH, e = i % PITCH;
     bool real = j < count && e < KEY;
     size_t head = (size_t)(token + j) * HEADS + at.head, from = head * KEY + e;
-    st.q[j][e] = real ? SCALE * load(in.q + from) : 0.f;
-    st.k[j][e] = real ? load(in.k + from) : 0.f;
-    st.decay[j][e] = real ? exp_(in.g[CHANNELS ? from : head]) : 1.f;
+    to.q[n] = real ? in.q[from] : REAL(0.f);
+    to.k[n] = real ? in.k[from] : REAL(0.f);
+    to.g[n] = real ? in.g[CHANNELS ? from : head] : 0.f;
     if (LOWRANK) {
-      st.a[j][e] = real ? load(in.a + from) : 0.f;
-      st.b[j][e] = real ? load(in.b + from) : 0.f;
+      to.a[n] = real ? in.a[from] : REAL(0.f);
+      to.b[n] = real ? in.b[from] : REAL(0.f);
     }
   }
-  for (int i = threadIdx.x; i < BATCH * COLUMNS; i += THREADS) {
+#pragma unroll
+  for (int n = 0; n < Ahead::VALUES; n++) {
+    int i = n * THREADS + threadIdx.x, j = i / COLUMNS, column = blockIdx.x * COLUMNS + i % COLUMNS;
+    to.v[n] = j < count && column < VALUE ? in.v[((size_t)(token + j) * HEADS + at.head) * VALUE + column] : REAL(0.f);
+  }
+}
+
+GOJET_FN void put(Stage& st, const Ahead& x) {
+#pragma unroll
+  for (int n = 0; n < Ahead::KEYS; n++) {
+    int i = n * THREADS + threadIdx.x, j = i / PITCH, e = i % PITCH;
+    if (i >= BATCH * PITCH) continue;
+    st.q[j][e] = SCALE * float(x.q[n]);
+    st.k[j][e] = float(x.k[n]);
+    st.decay[j][e] = exp_(x.g[n]);
+    if (LOWRANK) {
+      st.a[j][e] = float(x.a[n]);
+      st.b[j][e] = float(x.b[n]);
+    }
+  }
+#pragma unroll
+  for (int n = 0; n < Ahead::VALUES; n++) {
+    int i = n * THREADS + threadIdx.x;
+    if (i < BATCH * COLUMNS) st.v[i / COLUMNS][i % COLUMNS] = float(x.v[n]);
+  }
+}
+
+// flush writes what count tokens from number token on left in sum.
+template <class T> GOJET_FN void flush(T* to, const float (*sum)[COLUMNS], const At& at, int token, int count) {
+  for (int i = threadIdx.x; i < count * COLUMNS; i += THREADS) {
     int j = i / COLUMNS, column = blockIdx.x * COLUMNS + i % COLUMNS;
-    bool real = j < count && column < VALUE;
-    size_t from = ((size_t)(token + j) * HEADS + at.head) * VALUE + column;
-    st.v[j][i % COLUMNS] = real ? load(in.v + from) : 0.f;
-    st.d[j][i % COLUMNS] = real && d ? load(d + from) : 0.f;
-  }
-  sync_block();
-}
-
-// over_lanes adds up a column.
-GOJET_FN float over_lanes(float x) {
-#pragma unroll
-  for (int d = LANES / 2; d > 0; d /= 2) x += shfl_xor(x, d);
-  return x;
-}
-
-// predict is a'S of the thread's column.
-GOJET_FN float predict(const Stage& st, int j, int lane, const float* s) {
-  float u = 0.f;
-#pragma unroll
-  for (int r = 0; r < ROWS; r++) u += st.a[j][r * LANES + lane] * s[r];
-  return over_lanes(u);
-}
-
-// step takes the state over token j of the stage.
-GOJET_FN void step(const Stage& st, int j, int lane, float* s) {
-  float u = LOWRANK ? predict(st, j, lane, s) : 0.f, v = st.v[j][threadIdx.x / LANES];
-#pragma unroll
-  for (int r = 0; r < ROWS; r++) {
-    int e = r * LANES + lane;
-    s[r] = st.decay[j][e] * s[r] + st.k[j][e] * v;
-    if (LOWRANK) s[r] += st.b[j][e] * u;
+    if (column < VALUE) store(to + ((size_t)(token + j) * HEADS + at.head) * VALUE + column, sum[j][i % COLUMNS]);
   }
 }
 
-// zero_outside writes zeros for the tokens outside every sequence: each sequence's blocks take every S-th, and width values
-// from at on of the row of the head.
-template <class T> GOJET_FN void zero_outside(T* x, const At& at, int S, int N, int all, int begin, int width) {
+// all adds up the columns of the threads that share them, for all of those, and leave leaves them in shared memory.
+GOJET_FN void all(float (&x)[EACH]) {
+#pragma unroll
+  for (int c = 0; c < EACH; c++) x[c] = warp_sum<LANES>(x[c]);
+}
+GOJET_FN void leave(float* sum, float (&x)[EACH], const At& at) {
+#pragma unroll
+  for (int n = 1; n < 3; n++) {
+    const int h = EACH >> n, d = LANES >> n;
+    bool upper = at.lane & d;
+#pragma unroll
+    for (int i = 0; i < EACH / 2; i++) {
+      if (i >= h) continue;
+      float mine = upper ? x[i + h] : x[i], other = upper ? x[i] : x[i + h];
+      x[i] = mine + shfl_xor(other, d);
+    }
+  }
+  x[0] = warp_sum<LANES / EACH>(x[0]);
+  if (at.lane % (LANES / EACH) == 0) sum[at.group + at.lane / (LANES / EACH)] = x[0];
+}
+
+// zero_outside writes zeros for the tokens outside every sequence, in the block's columns: each sequence's blocks take every S-th.
+GOJET_FN void zero_outside(REAL* x, const At& at, int S, int N) {
   for (int t = at.seq; t < N; t += S)
     if (t < at.from || t >= at.to)
-      for (int i = threadIdx.x; i < width; i += THREADS)
-        if (begin + i < all) x[((size_t)t * HEADS + at.head) * all + begin + i] = T(0.f);
+      for (int i = threadIdx.x, c = blockIdx.x * COLUMNS + i; i < COLUMNS && c < VALUE; i += THREADS, c += THREADS)
+        x[((size_t)t * HEADS + at.head) * VALUE + c] = REAL(0.f);
 }
 
 // forward: blocks are [column blocks, H, S].
@@ -137,152 +185,110 @@ extern "C" __global__ void __launch_bounds__(THREADS) forward(
   Stage& st = *reinterpret_cast<Stage*>(shared);
   At at = place(seqs, S);
   Inputs in = {q, k, v, g, a, b};
-  if (o) zero_outside(o, at, S, N, VALUE, blockIdx.x * COLUMNS, COLUMNS);
+  if (o) zero_outside(o, at, S, N);
   if (at.tokens == 0 && (!hT || hT == h0)) return;
 
-  float s[ROWS];
+  float s[ROWS][EACH];
+  Ahead next;
+  if (at.tokens > 0) fetch(next, in, at, at.first, min(BATCH, at.tokens));
   take(s, h0 ? h0 + at.row : nullptr, at);
   for (int t = 0; t < at.tokens; t += BATCH) {
     int count = min(BATCH, at.tokens - t);
     if (states && t % CHUNK == 0) give(states + slot_of(at, t / CHUNK), s, at);
-    stage(st, in, nullptr, at, at.first + t, count);
+    sync_block();
+    if (o && t > 0) flush(o, st.sum, at, at.first + t - BATCH, BATCH);
+    put(st, next);
+    sync_block();
+    if (t + BATCH < at.tokens) fetch(next, in, at, at.first + t + BATCH, min(BATCH, at.tokens - t - BATCH));
     for (int j = 0; j < count; j++) {
-      step(st, j, at.lane, s);
-      float sum = 0.f;
+      float u[EACH] = {}, sum[EACH] = {};
+      if (LOWRANK) {
 #pragma unroll
-      for (int r = 0; r < ROWS; r++) sum += st.q[j][r * LANES + at.lane] * s[r];
-      sum = over_lanes(sum);
-      if (o && at.there && at.lane == 0) store(o + ((size_t)(at.first + t + j) * HEADS + at.head) * VALUE + at.column, sum);
+        for (int r = 0; r < ROWS; r++)
+#pragma unroll
+          for (int c = 0; c < EACH; c++) u[c] += st.a[j][r * LANES + at.lane] * s[r][c];
+        all(u);
+      }
+      Vec<float, EACH> x = loadv<EACH>(st.v[j] + at.group);
+#pragma unroll
+      for (int r = 0; r < ROWS; r++) {
+        int e = r * LANES + at.lane;
+        float decay = st.decay[j][e], ke = st.k[j][e], qe = st.q[j][e], be = LOWRANK ? st.b[j][e] : 0.f;
+#pragma unroll
+        for (int c = 0; c < EACH; c++) {
+          s[r][c] = decay * s[r][c] + ke * x[c];
+          if (LOWRANK) s[r][c] += be * u[c];
+          sum[c] += qe * s[r][c];
+        }
+      }
+      leave(st.sum[j], sum, at);
     }
   }
+  sync_block();
+  int last = (at.tokens + BATCH - 1) / BATCH * BATCH - BATCH;
+  if (o && at.tokens > 0) flush(o, st.sum, at, at.first + last, at.tokens - last);
   if (hT) give(hT + at.row, s, at);
 }
 
-#ifdef PARTS
-// Gradients of q, k, g, a and b add up over the columns: within a block here; where there are several, every one leaves its
-// part, [PARTS, N, H, ·], to be added up.
-#if PARTS > 1
-typedef float SUM;
-#else
-typedef REAL SUM;
-#endif
-
-constexpr int VECTORS = LOWRANK ? 5 : 3;  // q, k, g, a, b
-
-struct Sums {
-  float x[VECTORS][WARPS][PITCH];
-};
-
-// over_columns adds up row r of a vector over the columns of a warp and leaves it for the others to see.
-GOJET_FN void over_columns(float* x, int r, int lane, float p) {
-#pragma unroll
-  for (int d = LANES; d < 32; d *= 2) p += shfl_xor(p, d);
-  if (lane_id() < LANES) x[r * LANES + lane] = p;
-}
-
-// backward: blocks are [PARTS, H, S]. room has for every block 2·BATCH states as its threads hold them: before each batch
-// of a chunk and before each token of a batch.
-extern "C" __global__ void __launch_bounds__(THREADS) backward(
-    const REAL* __restrict__ q, const REAL* __restrict__ k, const REAL* __restrict__ v, const float* __restrict__ g,
-    const REAL* __restrict__ a, const REAL* __restrict__ b, const int* __restrict__ seqs, int N, int S, const float* __restrict__ states,
-    const REAL* __restrict__ dO, const float* dhT, SUM* dq, SUM* dk, REAL* dv, float* dg, SUM* da, SUM* db, float* dh0, float* room) {
+// retreat goes back over the tokens for the gradient dS of the state: it leaves dS after every chunk, laid out as the kept states,
+// dv, and with LOWRANK du = dS'b [N, H, V]. Blocks are as for forward.
+extern "C" __global__ void __launch_bounds__(THREADS) retreat(
+    const REAL* __restrict__ q, const REAL* __restrict__ k, const float* __restrict__ g, const REAL* __restrict__ a,
+    const REAL* __restrict__ b, const int* __restrict__ seqs, int N, int S, const REAL* __restrict__ dO, const float* dhT,
+    REAL* __restrict__ dv, float* dh0, float* __restrict__ dstates, float* __restrict__ du) {
   SHARED(shared);
   Stage& st = *reinterpret_cast<Stage*>(shared);
-  Sums& sums = *reinterpret_cast<Sums*>(shared + sizeof(Stage));
   At at = place(seqs, S);
-  Inputs in = {q, k, v, g, a, b};
-  size_t part = (size_t)blockIdx.x * N * HEADS;
-  SUM* vectors[5] = {dq, dk, nullptr, da, db};
-#pragma unroll
-  for (int x = 0; x < VECTORS; x++)
-    if (vectors[x]) zero_outside(vectors[x] + part * KEY, at, S, N, KEY, 0, KEY);
-  if (dg) zero_outside(dg + part * GATES, at, S, N, GATES, 0, GATES);
-  if (dv) zero_outside(dv, at, S, N, VALUE, blockIdx.x * COLUMNS, COLUMNS);
+  Inputs in = {q, k, dO, g, a, b};
+  if (dv) zero_outside(dv, at, S, N);
 
-  float* mine = room + ((size_t)(blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * (2 * BATCH * ROWS * THREADS) + threadIdx.x;
-  auto keep = [&](int place, const float* s) {
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) mine[(size_t)(place * ROWS + r) * THREADS] = s[r];
+  float s[ROWS][EACH];
+  Ahead next;
+  int last = (at.tokens + BATCH - 1) / BATCH * BATCH - BATCH;
+  if (at.tokens > 0) fetch(next, in, at, at.first + last, at.tokens - last);
+  take(s, dhT ? dhT + at.row : nullptr, at);
+  auto write = [&](int t) {
+    int count = min(BATCH, at.tokens - t);
+    if (dv) flush(dv, st.sum, at, at.first + t, count);
+    if (LOWRANK) flush(du, st.more, at, at.first + t, count);
   };
-  auto fetch = [&](int place, float* s) {
+  for (int t = last; t >= 0; t -= BATCH) {
+    int count = min(BATCH, at.tokens - t);
+    if ((t + count) % CHUNK == 0 || t == last) give(dstates + slot_of(at, t / CHUNK), s, at);
+    sync_block();
+    if (t < last) write(t + BATCH);
+    put(st, next);
+    sync_block();
+    if (t > 0) fetch(next, in, at, at.first + t - BATCH, BATCH);
+    for (int j = count - 1; j >= 0; j--) {
+      Vec<float, EACH> d = loadv<EACH>(st.v[j] + at.group);
+      float sum[EACH] = {}, u[EACH] = {};
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) s[r] = mine[(size_t)(place * ROWS + r) * THREADS];
-  };
-
-  float dS[ROWS], s[ROWS], before[ROWS];
-  take(dS, dhT ? dhT + at.row : nullptr, at);
-  for (int c = (at.tokens + CHUNK - 1) / CHUNK - 1; c >= 0; c--) {
-    int tokens = min(CHUNK, at.tokens - c * CHUNK), last = (tokens - 1) / BATCH;
-    take(s, states + slot_of(at, c), at);
-    for (int n = 0; n <= last; n++) {
-      keep(n, s);
-      if (n == last) break;
-      stage(st, in, dO, at, at.first + c * CHUNK + n * BATCH, BATCH);
-      for (int j = 0; j < BATCH; j++) step(st, j, at.lane, s);
-    }
-    for (int n = last; n >= 0; n--) {
-      int token = at.first + c * CHUNK + n * BATCH, count = min(BATCH, tokens - n * BATCH);
-      stage(st, in, dO, at, token, count);
-      fetch(n, s);
-      for (int j = 0; j < count; j++) {
-        keep(BATCH + j, s);
-        step(st, j, at.lane, s);
+      for (int r = 0; r < ROWS; r++) {
+        int e = r * LANES + at.lane;
+        float qe = st.q[j][e], ke = st.k[j][e], be = LOWRANK ? st.b[j][e] : 0.f, decay = st.decay[j][e];
+#pragma unroll
+        for (int c = 0; c < EACH; c++) {
+          s[r][c] += qe * d[c];
+          sum[c] += ke * s[r][c];
+          if (LOWRANK) u[c] += be * s[r][c];
+          s[r][c] *= decay;
+        }
       }
-      for (int j = count - 1; j >= 0; j--) {
-        size_t head = (size_t)(token + j) * HEADS + at.head;
-        fetch(BATCH + j, before);
-        float value = st.v[j][threadIdx.x / LANES], d = st.d[j][threadIdx.x / LANES];
-        float u = LOWRANK ? predict(st, j, at.lane, before) : 0.f, du = 0.f, sum = 0.f;
+      leave(st.sum[j], sum, at);
+      if (LOWRANK) {
+        all(u);
 #pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-          int e = r * LANES + at.lane;
-          over_columns(sums.x[0][warp_id()], r, at.lane, s[r] * d);
-          dS[r] += st.q[j][e] * d;
-          sum += st.k[j][e] * dS[r];
-          over_columns(sums.x[1][warp_id()], r, at.lane, dS[r] * value);
-          if (LOWRANK) {
-            du += st.b[j][e] * dS[r];
-            over_columns(sums.x[VECTORS - 1][warp_id()], r, at.lane, dS[r] * u);
-          }
-        }
-        sum = over_lanes(sum);
-        if (LOWRANK) du = over_lanes(du);
-        if (dv && at.there && at.lane == 0) store(dv + head * VALUE + at.column, sum);
+        for (int r = 0; r < ROWS; r++)
 #pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-          int e = r * LANES + at.lane;
-          float decay = st.decay[j][e];
-          over_columns(sums.x[2][warp_id()], r, at.lane, decay * dS[r] * before[r]);
-          dS[r] *= decay;
-          if (LOWRANK) {
-            over_columns(sums.x[VECTORS - 2][warp_id()], r, at.lane, before[r] * du);
-            dS[r] += st.a[j][e] * du;
-          }
-          s[r] = before[r];
-        }
-        sync_block();
-        for (int i = threadIdx.x; i < VECTORS * KEY; i += THREADS) {
-          int x = i / KEY, e = i % KEY;
-          if (x == 2 && !CHANNELS) continue;
-          float total = 0.f;
+          for (int c = 0; c < EACH; c++) s[r][c] += st.a[j][r * LANES + at.lane] * u[c];
+        if (at.lane == 0)
 #pragma unroll
-          for (int w = 0; w < WARPS; w++) total += sums.x[x][w][e];
-          if (x == 2) {
-            if (dg) dg[(part + head) * KEY + e] = total;
-          } else if (SUM* y = x == 0 ? dq : x == 1 ? dk : x == 3 ? da : db) {
-            store(y + (part + head) * KEY + e, x == 0 ? SCALE * total : total);
-          }
-        }
-        if (!CHANNELS && warp_id() == 0) {
-          float total = 0.f;
-          for (int i = lane_id(); i < WARPS * KEY; i += 32) total += sums.x[2][i / KEY][i % KEY];
-          total = warp_sum(total);
-          if (dg && lane_id() == 0) dg[part + head] = total;
-        }
-        sync_block();
+          for (int c = 0; c < EACH; c++) st.more[j][at.group + c] = u[c];
       }
     }
   }
-  if (dh0) give(dh0 + at.row, dS, at);
+  sync_block();
+  if (at.tokens > 0) write(0);
+  if (dh0) give(dh0 + at.row, s, at);
 }
-#endif

@@ -36,6 +36,8 @@ type Config struct {
 	LowRank bool
 	// Scale multiplies the queries; 0 means KeyDim^-½.
 	Scale float64
+
+	every int // tokens of a segment on a device, see gateddelta.Uncorrected
 }
 
 func (f Config) scale() float64 {

@@ -5,11 +5,15 @@ import (
 	"fmt"
 
 	"github.com/gojet/gojet/kernels/device"
+	"github.com/gojet/gojet/kernels/gateddelta"
 	"github.com/gojet/gojet/kernels/sums"
 )
 
 //go:embed gatedlinear.cu
 var text string
+
+//go:embed gradients.cu
+var gradientsText string
 
 // DeviceForwardArgs are the buffers of a forward pass in the memory of a device, with the rules of ForwardArgs. T is float32 or
 // bfloat16.
@@ -24,7 +28,9 @@ type DeviceForwardArgs struct {
 
 	O      device.Tensor // T [N, H, V]
 	HT     device.Tensor // float32 [rows, H, K, V]; may be H0
-	States device.Tensor // float32, StatesLen values for DeviceBackward
+	States device.Tensor // float32, DeviceStatesLen values for DeviceBackward
+
+	Scratch device.Tensor // DeviceForwardScratch bytes, not needed with States
 }
 
 // DeviceBackwardArgs are the buffers of a backward pass in the memory of a device, with the rules of BackwardArgs.
@@ -44,45 +50,59 @@ type DeviceBackwardArgs struct {
 	Scratch device.Tensor // DeviceBackwardScratch bytes
 }
 
-// tiling is how a kernel cuts a state: so many columns to a block, and so many threads to a column.
-type tiling struct{ columns, lanes int }
-
-// forwardTiling keeps at most 32 rows of a column in the registers of a thread, and 128 threads in a block.
-func (f Config) forwardTiling() tiling {
-	lanes := 4
-	for lanes < 32 && f.KeyDim > 32*lanes {
-		lanes *= 2
+// batch is how many tokens kernels stage in shared memory at a time.
+func (f Config) batch() int {
+	n := 8
+	for k := 128; k < f.KeyDim; k *= 2 {
+		n /= 2
 	}
-	return tiling{128 / lanes, lanes}
+	return n
 }
 
-// backwardTiling keeps at most 16 rows, of three states, and makes blocks as wide as the value dim needs, of up to 512 threads.
-func (f Config) backwardTiling() tiling {
-	lanes := 8
-	for lanes < 32 && f.KeyDim > 16*lanes {
-		lanes *= 2
+// lanes is how many threads share a column of a state in gatedlinear.cu.
+func (f Config) lanes() int {
+	if f.KeyDim > 256 {
+		return 32
 	}
-	columns := 32 / lanes
-	for columns < f.ValueDim && columns < 512/lanes {
-		columns *= 2
+	return 16
+}
+
+// grid is that of gatedlinear.cu, with the size of Stage.
+func (f Config) grid(s int) device.Grid {
+	const threads, each = 128, 4 // THREADS, EACH
+	lanes, batch, low := f.lanes(), f.batch(), f.corrected(f.batch())
+	columns, pitch := threads/lanes*each, ceil(f.KeyDim, lanes)*lanes
+	return device.Grid{X: ceil(f.ValueDim, columns), Y: f.Heads, Z: s, Threads: threads,
+		Shared: 4 * (columns*(2*batch+low) + pitch*(3*batch+2*low))}
+}
+
+// patch is how gradients.cu cuts a state: so many columns to a thread and warps to a block, for so many tokens at a time.
+type patch struct{ each, warps, batch int }
+
+// patch keeps at most 64 values in the registers of a thread, and in shared memory what fits all devices.
+func (f Config) patch() patch {
+	rows := ceil(f.KeyDim, 32)
+	p := patch{16, 16, f.batch()}
+	for rows*p.each > 64 {
+		p.each /= 2
 	}
-	return tiling{columns, lanes}
+	if f.LowRank {
+		p.warps = 8
+	}
+	p.warps = min(p.warps, ceil(f.ValueDim, p.each))
+	return p
 }
 
-func (t tiling) threads() int       { return t.columns * t.lanes }
-func (t tiling) rows(f Config) int  { return (f.KeyDim + t.lanes - 1) / t.lanes }
-func (t tiling) parts(f Config) int { return (f.ValueDim + t.columns - 1) / t.columns }
-func (t tiling) pitch(f Config) int { return t.rows(f) * t.lanes }
-func (t tiling) stage(f Config) int {
-	return 4 * (batch*(3*t.pitch(f)+2*t.columns) + 2*f.corrected(batch)*t.pitch(f))
-}
-func (t tiling) sums(f Config) int { return 4 * f.vectors() * t.threads() / 32 * t.pitch(f) }
-func (t tiling) room(f Config, s int) int {
-	return s * f.Heads * t.parts(f) * 2 * batch * t.rows(f) * t.threads()
+// parts is how many blocks share a head.
+func (p patch) parts(f Config) int { return ceil(f.ValueDim, p.each*p.warps) }
+
+// shared is the size of Work.
+func (p patch) shared(f Config) int {
+	pitch, columns, low := ceil(f.KeyDim, 32)*32, p.each*p.warps, f.corrected(p.batch)
+	return 4 * (f.vectors()*p.batch*p.warps*(pitch+1) + (3*p.batch+2*low+1)*pitch + 2*(p.batch+low)*columns)
 }
 
-// batch is how many tokens the kernels stage at a time: BATCH.
-const batch = 8
+func ceil(a, b int) int { return (a + b - 1) / b }
 
 // corrected is n with LowRank, else 1.
 func (f Config) corrected(n int) int {
@@ -92,29 +112,37 @@ func (f Config) corrected(n int) int {
 	return 1
 }
 
-// vectors is how many gradients add up over the columns.
+// vectors is how many gradients gradients.cu adds up over the columns at a time.
 func (f Config) vectors() int {
 	if f.LowRank {
-		return 5
+		return 2
 	}
-	return 3
+	return 1
 }
 
-func (f Config) kernel(q *device.Queue, name string, t device.Type, by tiling, more ...device.Define) *device.Kernel {
-	return q.Kernel(&device.Source{File: "gatedlinear.cu", Text: text}, name, append([]device.Define{
-		{Name: "REAL", Value: t}, {Name: "HEADS", Value: f.Heads}, {Name: "KEY", Value: f.KeyDim}, {Name: "VALUE", Value: f.ValueDim},
-		{Name: "CHANNELS", Value: f.Channels}, {Name: "LOWRANK", Value: f.LowRank}, {Name: "SCALE", Value: f.scale()},
-		{Name: "COLUMNS", Value: by.columns}, {Name: "LANES", Value: by.lanes}}, more...)...)
+// kernel compiles a kernel of gatedlinear.cu.
+func (f Config) kernel(q *device.Queue, name string, t device.Type) *device.Kernel {
+	return q.Kernel(&device.Source{File: "gatedlinear.cu", Text: text}, name,
+		append(f.defines(t), device.Define{Name: "LANES", Value: f.lanes()}, device.Define{Name: "BATCH", Value: f.batch()})...)
+}
+
+func (f Config) defines(t device.Type) []device.Define {
+	return []device.Define{{Name: "REAL", Value: t}, {Name: "HEADS", Value: f.Heads}, {Name: "KEY", Value: f.KeyDim}, {Name: "VALUE", Value: f.ValueDim},
+		{Name: "CHANNELS", Value: f.Channels}, {Name: "LOWRANK", Value: f.LowRank}, {Name: "SCALE", Value: f.scale()}}
 }
 
 // DeviceForward queues Forward.
 func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
-	f, by := a.Config, a.forwardTiling()
+	f := a.Config
 	n, s := f.deviceCheck(a.V, a.Sequences, a.States, []operand{
 		{"q", a.Q, f.KeyDim, a.V.Type}, {"k", a.K, f.KeyDim, a.V.Type}, {"g", a.G, f.Gates(), device.Float32},
 		{"a", a.A, f.lowRank(f.KeyDim), a.V.Type}, {"b", a.B, f.lowRank(f.KeyDim), a.V.Type},
 	}, []operand{{"o", a.O, f.ValueDim, a.V.Type}})
-	q.Launch(f.kernel(q, "forward", a.V.Type, by), device.Grid{X: by.parts(f), Y: f.Heads, Z: s, Threads: by.threads(), Shared: by.stage(f)},
+	if f.chunked(a.V.Type) && !(a.States.None() && few(n, s)) {
+		a.chunks(q)
+		return
+	}
+	q.Launch(f.kernel(q, "forward", a.V.Type), f.grid(s),
 		a.Q, a.K, a.V, a.G, a.A, a.B, a.Sequences, n, s, a.H0, a.HT, a.O, a.States)
 }
 
@@ -122,19 +150,26 @@ func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
 type partial struct{ sum, whole device.Tensor }
 
 // DeviceBackwardScratch returns the bytes of temporary memory of a DeviceBackward on n tokens in s sequences.
-func DeviceBackwardScratch(f Config, n, s int, _ device.Type) int64 {
-	by := f.backwardTiling()
-	b := device.Aligned(4 * int64(by.room(f, s)))
-	if parts := int64(by.parts(f)); parts > 1 {
-		heads := parts * int64(n) * int64(f.Heads) * 4
-		b += int64(f.vectors()-1)*device.Aligned(heads*int64(f.KeyDim)) + device.Aligned(heads*int64(f.Gates()))
+func DeviceBackwardScratch(f Config, n, s int, t device.Type) int64 {
+	if f.chunked(t) {
+		return gateddelta.DeviceBackwardScratch(f.uncorrected(), n, s, t)
+	}
+	values, keys := int64(n*f.Heads*f.ValueDim), int64(n*f.Heads*f.KeyDim)
+	parts := int64(f.patch().parts(f))
+	b := device.Aligned(4*int64(StatesLen(f, n, s))) + device.Aligned(4*parts*int64(f.vectors())*keys)
+	if f.LowRank {
+		b += 2 * device.Aligned(4*values)
+	}
+	if parts > 1 {
+		b += int64(2*f.vectors())*device.Aligned(4*parts*keys) + device.Aligned(4*parts*int64(n*f.Heads*f.Gates()))
 	}
 	return b
 }
 
-// DeviceBackward queues Backward.
+// DeviceBackward queues Backward. The recurrence goes back over every sequence for dV and the gradients of the states between
+// chunks, and then all chunks are taken at once for the rest.
 func DeviceBackward(q *device.Queue, a *DeviceBackwardArgs) {
-	f, by, t := a.Config, a.backwardTiling(), a.V.Type
+	f, t := a.Config, a.V.Type
 	low := f.lowRank(f.KeyDim)
 	n, s := f.deviceCheck(a.V, a.Sequences, a.States, []operand{
 		{"q", a.Q, f.KeyDim, t}, {"k", a.K, f.KeyDim, t}, {"g", a.G, f.Gates(), device.Float32},
@@ -146,25 +181,41 @@ func DeviceBackward(q *device.Queue, a *DeviceBackwardArgs) {
 	if a.States.None() {
 		panic("gatedlinear: the backward pass needs the states that the forward pass kept")
 	}
-	shared := by.stage(f) + by.sums(f)
-	if most := q.Info().SharedMax; shared > most {
-		panic(fmt.Sprintf("gatedlinear: the backward pass of key dim %d needs %d bytes of shared memory, this device has %d", f.KeyDim, shared, most))
+	if f.chunked(t) {
+		a.chunks(q)
+		return
+	}
+	by := f.patch()
+	if most := q.Info().SharedMax; by.shared(f) > most {
+		panic(fmt.Sprintf("gatedlinear: the backward pass of key dim %d needs %d bytes of shared memory, this device has %d", f.KeyDim, by.shared(f), most))
 	}
 	q.Zero(a.DH0)
-	room, rest := a.Scratch.Carve(device.Float32, by.room(f, s))
+	parts := by.parts(f)
+	dStates, rest := a.Scratch.Carve(device.Float32, StatesLen(f, n, s))
+	along, rest := rest.Carve(device.Float32, parts*f.vectors()*a.K.Len)
+	var u, du device.Tensor
+	if f.LowRank {
+		u, rest = rest.Carve(device.Float32, a.V.Len)
+		du, rest = rest.Carve(device.Float32, a.V.Len)
+	}
 	results := [5]device.Tensor{a.DQ, a.DK, a.DG, a.DA, a.DB}
 	var left []partial
-	if parts := by.parts(f); parts > 1 {
-		for i := range f.vectors() {
-			if whole := results[i]; !whole.None() {
+	if parts > 1 {
+		for i, whole := range results {
+			if whole.Len > 0 {
 				results[i], rest = rest.Carve(device.Float32, parts*whole.Len)
 				left = append(left, partial{results[i], whole})
 			}
 		}
 	}
-	kernel := f.kernel(q, "backward", t, by, device.Define{Name: "PARTS", Value: by.parts(f)})
-	q.Launch(kernel, device.Grid{X: by.parts(f), Y: f.Heads, Z: s, Threads: by.threads(), Shared: shared},
-		a.Q, a.K, a.V, a.G, a.A, a.B, a.Sequences, n, s, a.States, a.DO, a.DHT, results[0], results[1], a.DV, results[2], results[3], results[4], a.DH0, room)
+	q.Launch(f.kernel(q, "retreat", t), f.grid(s),
+		a.Q, a.K, a.G, a.A, a.B, a.Sequences, n, s, a.DO, a.DHT, a.DV, a.DH0, dStates, du)
+	kernel := q.Kernel(&device.Source{File: "gatedlinear/gradients.cu", Text: gradientsText}, "gradients", append(f.defines(t),
+		device.Define{Name: "EACH", Value: by.each}, device.Define{Name: "WARPS", Value: by.warps}, device.Define{Name: "BATCH", Value: by.batch},
+		device.Define{Name: "PARTS", Value: parts})...)
+	q.Launch(kernel, device.Grid{X: n/Chunk + s, Y: f.Heads, Z: parts, Threads: 32 * by.warps, Shared: by.shared(f)},
+		a.Q, a.K, a.V, a.G, a.A, a.B, a.Sequences, n, s, a.States, dStates, a.DO, du,
+		results[0], results[1], results[2], results[3], results[4], along, u)
 	for _, p := range left {
 		sums.DeviceForward(q, p.whole, p.sum)
 	}
@@ -193,7 +244,7 @@ func (f Config) deviceCheck(v, sequences, states device.Tensor, needed, wanted [
 			panic(fmt.Sprintf("gatedlinear: %s has %d values of %s, want %d of %s", x.name, x.t.Len, x.t.Type, want, x.kind))
 		}
 	}
-	if want := StatesLen(f, n, s); !states.None() && (states.Len < want || states.Type != device.Float32) {
+	if want := DeviceStatesLen(f, n, s, v.Type); !states.None() && (states.Len < want || states.Type != device.Float32) {
 		panic(fmt.Sprintf("gatedlinear: states has %d values of %s, want %d of float32", states.Len, states.Type, want))
 	}
 	return n, s
