@@ -16,22 +16,20 @@ struct Keys {
   int start, cap;            // position of the first new token; positions of the ring
   int first = 0, cell = 0;   // the position where a tile begins, and its place in the ring
 
-  GOJET_FN Keys(const T* k, const T* v, const T* kc, const T* vc, int cap, Sequences q, int seq, int head) : start(0), cap(cap) {
-    const size_t at = (size_t)q.cu[seq] * (KV * D) + head * D;
+  GOJET_FN Keys(const T* k, const T* v, const T* kc, const T* vc, int cap, Sequences q, int seq, int head)
+      : Keys(k, v, kc, vc, cap, q.cu[seq], CACHED ? q.pos[seq] : 0, CACHED ? q.slot[seq] : 0, head) {}
+  // A sequence's first new token, its position, the sequence's row of the cache.
+  GOJET_FN Keys(const T* k, const T* v, const T* kc, const T* vc, int cap, int token, int start, int slot, int head) : start(start), cap(cap) {
+    const size_t at = (size_t)token * (KV * D) + head * D, row = (size_t)slot * cap * (KV * D) + head * D;
     this->k = k + at;
     this->v = v + at;
-    this->kc = this->vc = nullptr;
-    if (CACHED) {
-      start = q.pos[seq];
-      const size_t row = (size_t)q.slot[seq] * cap * (KV * D) + head * D;
-      this->kc = kc + row;
-      this->vc = vc + row;
-    }
+    this->kc = CACHED ? kc + row : nullptr;
+    this->vc = CACHED ? vc + row : nullptr;
   }
   // enter says that the positions asked for next are `at` and not much later ones.
   GOJET_FN void enter(int at) {
     first = at;
-    if (CACHED) cell = at % cap;
+    if (CACHED) cell = at < cap ? at : at % cap;
   }
   // key and value of position p.
   GOJET_FN const T* key(int p) const { return find(k, kc, p); }
@@ -52,6 +50,18 @@ GOJET_FN int oldest(int p) { return WINDOW ? max(0, p - WINDOW + 1) : 0; }
 // alone, and so do a sequence's last bits.
 constexpr int FEW = 8;
 
+// Entry is what there is to know of a sequence. A warp reads it in one trip to memory, whatever the compiler would rather put off.
+struct Entry {
+  int first, count, start, slot;  // tokens, position of the first one, row of the cache
+  GOJET_FN Entry(const int* buf, int S, int seq) {
+    const int lane = lane_id(), it = buf[seq + (lane < 2 ? lane : min(lane - 1, 2) * (S + 1))];
+    first = shfl(it, 0);
+    count = shfl(it, 1) - first;
+    start = shfl(it, 2);
+    slot = shfl(it, 3);
+  }
+};
+
 #ifdef LEAF
 constexpr int FOLD = 8 * LEAF;  // positions whose leaves are folded before they meet others
 
@@ -67,12 +77,15 @@ struct Sum {
     sum = fmaf(sum, share.x, more * share.y);
     return share;
   }
-  static GOJET_FN float2 fold(float2 x, float2 y, float2 share) { return make_float2(fmaf(x.x, share.x, y.x * share.y), fmaf(x.y, share.x, y.y * share.y)); }
+  static GOJET_FN float fold(float x, float y, float2 share) { return fmaf(x, share.x, y * share.y); }
+  static GOJET_FN float4 fold(float4 x, float4 y, float2 share) {
+    return make_float4(fold(x.x, y.x, share), fold(x.y, y.y, share), fold(x.z, y.z, share), fold(x.w, y.w, share));
+  }
 };
 #endif
 
 // slot_of is the place of a decoded token in parts, float32 [slots, H, ranges, DP], and sums, float32 [slots, H, ranges, 2]: of
-// each range of walk·LEAF keys, counted from the sequence's beginning, products with values and its Sum. The first range of a
+// each range of LEAF or FOLD keys, counted from the sequence's beginning, products with values and its Sum. The first range of a
 // token is that of its oldest key.
 GOJET_FN int slot_of(int n, int s, int t, int N, int S) { return N <= FEW * S ? n : FEW * s + t; }
 

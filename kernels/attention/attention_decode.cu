@@ -3,10 +3,10 @@
 // beginning, whatever else is in the batch. Results of leaves are folded in their order within each FOLD positions, and then
 // those; attention_finish goes on where a block ends. So a sequence's last bits do not depend on the keys of a block.
 //
-// A block is one sequence, KEYHEADS key heads with up to 16 query heads each, and `walk` leaves. Each of its 4 warps walks over
+// A block is one sequence, KEYHEADS key heads with up to 16 query heads each, and `walk` leaves: one, or whole folds. Each of its 4 warps walks over
 // every WALKERS-th group of 16 keys of one head with copies of its own under way, and waits for the others at the end of a leaf
-// only; warps that read the same keys of different heads stay together, because those lie side by side in memory. The results go
-// to parts and sums, see slot_of.
+// only; warps that read the same keys of different heads stay together, because those lie side by side in memory. The results of
+// a single leaf or of each fold go to parts and sums, see slot_of.
 
 constexpr int THREADS = 128, WARPS = 4;
 constexpr int BLOCKHEADS = GROUP < 16 ? GROUP : 16;
@@ -28,22 +28,23 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_decode(float* pa
                                                                        const int* buf, int S, int N, int ranges, int walk, float scale, int* counter) {
   SHARED(memory);
   if (counter && blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0) *counter = 0;  // of attention_wgmma, which follows
-  const Sequences seqs = sequences(buf, S);
   constexpr int each = KV / KEYHEADS * PARTS;  // blocks that share keys
-  const int seq = blockIdx.y, part = blockIdx.x % each, range = blockIdx.x / each;
-  const int first = seqs.cu[seq], count = seqs.cu[seq + 1] - first;
+  const int seq = blockIdx.y, part = blockIdx.x % each, own_span = blockIdx.x / each;
+  const Entry entry(buf, S, seq);
+  const int first = entry.first, count = entry.count, start = entry.start;
   if (count == 0 || count > FEW) return;
   const int lane = lane_id(), warp = warp_id(), g = lane / 4, t = lane % 4;
   const int walker = warp / KEYHEADS, own = warp % KEYHEADS;  // own: of the block's key heads
   const int keyhead = part / PARTS * KEYHEADS, head = keyhead * GROUP + part % PARTS * 16;  // the block's first ones
   const int heads = min(BLOCKHEADS, GROUP - part % PARTS * 16);
-  Keys keys(k, v, kc, vc, cap, seqs, seq, keyhead + own);
+  Keys keys(k, v, kc, vc, cap, first, start, entry.slot, keyhead + own);
   const float fold = scale * LOG2E;
   char* mine = memory + warp * (STAGES * STAGE);
   float* meet = (float*)(memory + STAGES * WARPS * STAGE);
+  const int kept = min(walk, FOLD / LEAF);  // leaves of a result
 
   for (int token = 0; token < count; token++) {
-    const int p = keys.start + token, span = walk * LEAF, begin = (oldest(p) / span + range) * span;
+    const int p = start + token, span = walk * LEAF, begin = (oldest(p) / span + own_span) * span;
     const int from = max(oldest(p), begin), to = min(p + 1, begin + span);
     if (from >= to) continue;
     int group = from / 16;  // the warp's next: every WALKERS-th one of the sequence's
@@ -55,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_decode(float* pa
       if (at < to) {
         char* stage = mine + free * STAGE;
         keys.enter(at);
-        if (at >= from && at + 16 <= min(to, keys.start) && keys.cell + 16 <= cap) {  // one piece of the ring, as almost always
+        if (at >= from && at + 16 <= min(to, start) && keys.cell + 16 <= cap) {  // one piece of the ring, as almost always
           const T *key = keys.key(at), *value = keys.value(at);
 #pragma unroll
           for (int j = lane; j < 16 * (DP / 8); j += 32) {
@@ -76,7 +77,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_decode(float* pa
       coming += WALKERS;
       if (++free == STAGES) free = 0;
     };
-#pragma unroll
+#pragma unroll 1  // the first copies wait for the text, too
     for (int i = 0; i < STAGES - 1; i++) start_group();
 
     // Rows of the fragments are heads; those past `heads` are zeros.
@@ -87,9 +88,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_decode(float* pa
 #pragma unroll
       for (int i = 0; i < 4; i++) a[d][i] = pair(rows + (g + i % 2 * 8) * D, 16 * d + i / 2 * 8 + 2 * t, g + i % 2 * 8 < heads);
 
-    // What the leaves have come to: the warp's lanes own features 2·lane + 64m of rows warp + 4j of all key heads.
-    constexpr int ROWS = (KEYHEADS * BLOCKHEADS + WARPS - 1) / WARPS, PIECES = (DP + 63) / 64;
-    float2 all[ROWS][PIECES] = {};
+    // What the leaves have come to: the warp's lanes own features 4·lane + 128m of rows warp + 4j of all key heads.
+    constexpr int ROWS = (KEYHEADS * BLOCKHEADS + WARPS - 1) / WARPS, PIECES = (DP + 127) / 128;
+    float4 all[ROWS][PIECES] = {};
     Sum total[ROWS];
 
     for (int leaf = from / LEAF; leaf * LEAF < to; leaf++) {
@@ -176,32 +177,39 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_decode(float* pa
         const float2 share = total[j].add(high, sum);
 #pragma unroll
         for (int m = 0; m < PIECES; m++) {
-          const int d = 64 * m + 2 * lane;
+          const int d = 128 * m + 4 * lane;
           if (d >= DP) continue;
-          float2 x = make_float2(0, 0);
+          float4 x = make_float4(0, 0, 0, 0);
 #pragma unroll
           for (int w = 0; w < WALKERS; w++) {
-            const float2 y = *(const float2*)(row + w * (KEYHEADS * BLOCKHEADS * MEET) + d);
+            const float4 y = *(const float4*)(row + w * (KEYHEADS * BLOCKHEADS * MEET) + d);
             x.x = fmaf(weight[w], y.x, x.x);
             x.y = fmaf(weight[w], y.y, x.y);
+            x.z = fmaf(weight[w], y.z, x.z);
+            x.w = fmaf(weight[w], y.w, x.w);
           }
           all[j][m] = Sum::fold(all[j][m], x, share);
         }
       }
-      sync_block();
+      if (end == to || (leaf + 1) % kept == 0) {
+        const size_t slot = slot_of(first + token, seq, token, N, S);
+        const int range = leaf / kept - oldest(p) / (kept * LEAF);
+#pragma unroll
+        for (int j = 0; j < ROWS; j++) {
+          const int r = warp + WARPS * j, h = r % BLOCKHEADS;
+          if (r >= KEYHEADS * BLOCKHEADS || h >= heads) continue;
+          const size_t out = (slot * H + head + r / BLOCKHEADS * GROUP + h) * ranges + range;
+#pragma unroll
+          for (int m = 0; m < PIECES; m++) {
+            if (128 * m + 4 * lane < DP) *(float4*)(parts + out * DP + 128 * m + 4 * lane) = all[j][m];
+            all[j][m] = make_float4(0, 0, 0, 0);
+          }
+          if (lane == 0) sums[out] = make_float2(total[j].high, total[j].sum);
+          total[j] = Sum();
+        }
+      }
+      if (end < to || token + 1 < count) sync_block();
     }
     cp_async_wait<0>();
-
-    const int slot = slot_of(first + token, seq, token, N, S);
-#pragma unroll
-    for (int j = 0; j < ROWS; j++) {
-      const int r = warp + WARPS * j, h = r % BLOCKHEADS;
-      if (r >= KEYHEADS * BLOCKHEADS || h >= heads) continue;
-      const size_t out = ((size_t)slot * H + head + r / BLOCKHEADS * GROUP + h) * ranges + range;
-#pragma unroll
-      for (int m = 0; m < PIECES; m++)
-        if (64 * m + 2 * lane < DP) *(float2*)(parts + out * DP + 64 * m + 2 * lane) = all[j][m];
-      if (lane == 0) sums[out] = make_float2(total[j].high, total[j].sum);
-    }
   }
 }

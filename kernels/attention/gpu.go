@@ -30,6 +30,8 @@ const (
 	foldLeaves  = 8   // leaves of FOLD keys
 	mostDim     = 256 // features of a head in bfloat16
 	decodeWarps = 4
+	walkFolds   = 1   // folds of a block that walks over many leaves
+	mostRound   = 16  // folds whose results attention_finish reads together
 	manyBlocks  = 256 // that keep a device busy: twice its processors, nearly
 )
 
@@ -107,8 +109,10 @@ func deviceTypes(c Config, t device.Type, seqs device.Tensor, all ...device.Tens
 type decoding struct {
 	heads  int // key heads of a block
 	blocks int // that share the keys of a sequence
-	walk   int // leaves of a block, 1 or foldLeaves
-	ranges int // of walk leaves, the most that a token can touch
+	walk   int // leaves of a block, 1 or a multiple of foldLeaves
+	kept   int // leaves of a result, 1 or foldLeaves
+	spans  int // of walk leaves, the most that a token can touch
+	ranges int // of kept leaves, the same
 }
 
 // decoding plans for s sequences. Blocks that walk over many leaves leave less behind to be folded, but s of them alone must keep
@@ -124,17 +128,40 @@ func (c Config) decoding(s, capacity, walk int) decoding {
 		keys = min(keys, c.Window)
 	}
 	if blocks := s * d.blocks; blocks >= manyBlocks/4 && blocks*keys >= manyBlocks*foldLeaves*leafKeys {
-		d.walk = foldLeaves
+		d.walk = walkFolds * foldLeaves
 	}
 	if walk > 0 {
 		d.walk = walk
 	}
-	each := d.walk * leafKeys
-	d.ranges = (capacity + each - 1) / each
-	if c.Window > 0 && capacity >= c.Window-1 {
-		d.ranges = (c.Window+each-1)/each + 1
-	}
+	d.kept = min(d.walk, foldLeaves)
+	d.spans, d.ranges = c.pieces(capacity, d.walk*leafKeys), c.pieces(capacity, d.kept*leafKeys)
 	return d
+}
+
+// pieces is how many pieces of so many keys a token can touch at most.
+func (c Config) pieces(capacity, keys int) int {
+	if c.Window > 0 && capacity >= c.Window-1 {
+		return (c.Window+keys-1)/keys + 1
+	}
+	return (capacity + keys - 1) / keys
+}
+
+// merging is how attention_finish.cu folds what a token and head left behind: EACH, ROUND, its threads and shared memory.
+func (c Config) merging(d decoding) (each, round, threads, shared int) {
+	const most = 96 << 10 // of shared memory, on the smallest devices
+	each, round = foldLeaves/d.kept, 1
+	bytes := func() int { return round * each * (4*c.padded() + 8) }
+	for round < mostRound && round*foldLeaves < d.ranges*d.kept {
+		round *= 2
+	}
+	for bytes() > most {
+		round /= 2
+	}
+	threads = 128
+	if each > 1 {
+		threads = 32 * round
+	}
+	return each, round, threads, bytes()
 }
 
 // DeviceForwardScratch returns the bytes of scratch memory that DeviceForward needs for n tokens in s sequences, with a cache of
@@ -198,7 +225,7 @@ func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
 		bytes := ((plainRows+32)*(a.Dim|1) + plainRows*33) * 4
 		a.rows(q, "attention_plain", plainText, plainRows, bytes)
 		if a.cached() {
-			a.finish(q, decoding{}, device.Tensor{}, device.Tensor{})
+			a.finish(q, decoding{kept: foldLeaves}, device.Tensor{}, device.Tensor{})
 		}
 	case a.cached():
 		how := a.decoding(a.sequences(), a.Cap, a.walk)
@@ -259,18 +286,20 @@ func (a *DeviceForwardArgs) decode(q *device.Queue, how decoding, counter, parts
 	}
 	k := a.kernel(q, a.Q.Type, true, "attention_decode", decodeText, device.Define{Name: "LEAF", Value: leafKeys},
 		device.Define{Name: "KEYHEADS", Value: how.heads}, device.Define{Name: "STAGES", Value: stages})
-	q.Launch(k, device.Grid{X: how.ranges * how.blocks, Y: s, Threads: 32 * decodeWarps, Shared: shared(stages)},
+	q.Launch(k, device.Grid{X: how.spans * how.blocks, Y: s, Threads: 32 * decodeWarps, Shared: shared(stages)},
 		parts, sums, a.Q, a.K, a.V, a.KCache, a.VCache, a.Cap, a.Seqs, s, n, how.ranges, how.walk, a.scale(), counter)
 }
 
 // finish writes the cache and folds what decode left.
 func (a *DeviceForwardArgs) finish(q *device.Queue, how decoding, parts, sums device.Tensor) {
-	k := a.kernel(q, a.Q.Type, true, "attention_finish", finishText, device.Define{Name: "LEAF", Value: leafKeys})
+	each, round, threads, shared := a.merging(how)
+	k := a.kernel(q, a.Q.Type, true, "attention_finish", finishText, device.Define{Name: "LEAF", Value: leafKeys},
+		device.Define{Name: "EACH", Value: each}, device.Define{Name: "ROUND", Value: round})
 	n, s := a.tokens(), a.sequences()
 	blocks := n
 	if !parts.None() {
 		blocks += min(n, fewTokens*s) * a.Heads
 	}
-	q.Launch(k, device.Grid{X: blocks, Threads: 128},
-		a.O, a.LSE, a.KCache, a.VCache, a.Cap, a.K, a.V, parts, sums, a.Seqs, s, n, how.ranges, how.walk)
+	q.Launch(k, device.Grid{X: blocks, Threads: threads, Shared: shared},
+		a.O, a.LSE, a.KCache, a.VCache, a.Cap, a.K, a.V, parts, sums, a.Seqs, s, n, how.ranges)
 }

@@ -14,6 +14,19 @@ func TestConformance(t *testing.T) {
 	check.Battery(t, append(forwardCases(), cachedCases()...))
 }
 
+// Few of many sequences have tokens.
+func TestMostlyEmpty(t *testing.T) {
+	seqs := packed.Sequences{Cu: []int32{1}, Pos: make([]int32, 700), Slot: make([]int32, 700)}
+	for s := range 700 {
+		seqs.Cu = append(seqs.Cu, seqs.Cu[s])
+		if slot := slices.Index([]int{130, 0, 699, 131}, s); slot >= 0 {
+			seqs.Cu[s+1] += int32(s%7 + 1)
+			seqs.Pos[s], seqs.Slot[s] = int32(s%50), int32(slot)
+		}
+	}
+	check.Battery(t, []check.Case{cachedCase(Config{Heads: 2, KVHeads: 1, Dim: 16}, 60, seqs)})
+}
+
 // A sequence's result has the same bits whatever else is in the batch, and however many keys a block of decoding walks over;
 // and it does not depend on what lies in the cache beyond the sequence.
 func TestDeviceAlone(t *testing.T) {
@@ -73,7 +86,9 @@ func TestDeviceAlone(t *testing.T) {
 	if alone := slices.Concat(run(0, 1, 1), run(1, 2, 1), run(2, 3, 1)); !slices.Equal(together, alone) {
 		t.Error("a sequence's result depends on the others in the batch")
 	}
-	if !slices.Equal(together, run(0, 3, foldLeaves)) {
-		t.Error("a sequence's result depends on the keys of a block")
+	for _, folds := range []int{1, 2} {
+		if !slices.Equal(together, run(0, 3, folds*foldLeaves)) {
+			t.Errorf("a sequence's result depends on the keys of a block: it is another with %d folds", folds)
+		}
 	}
 }
