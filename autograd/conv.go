@@ -211,8 +211,16 @@ func (o cachedConvolve) Mutates() []int { return []int{o.inputs()} }
 
 func (o cachedConvolve) Infer(in []Shape) ([]Shape, error) {
 	at := o.inputs()
-	if s := in[at]; len(s) != 3 || s[1] != o.Dim || s[2] != o.Taps-1 {
-		return nil, fmt.Errorf("history has shape %v, want [rows, %d, %d]", s, o.Dim, o.Taps-1)
+	if err := isHistory(in[at], o.Config); err != nil {
+		return nil, err
 	}
 	return o.convolve.Infer(in[:at])
+}
+
+// isHistory reports whether s is the shape of a convolution's last inputs.
+func isHistory(s Shape, c conv.Config) error {
+	if len(s) != 3 || s[1] != c.Dim || s[2] != c.Taps-1 {
+		return fmt.Errorf("history has shape %v, want [rows, %d, %d]", s, c.Dim, c.Taps-1)
+	}
+	return nil
 }

@@ -69,7 +69,7 @@ func (m *tiny) layer(l int, x, seq *Node) *Node {
 	gd := gateddelta.Config{Heads: 2, KeyDim: 3, ValueDim: 4, NormQK: true}
 	jq := g.ShortConv(g.Linear(h, w("jq", 6, tinyHidden), nil), w("jqc", 6, 1, 4), seq)
 	jk := g.SiLU(g.Linear(h, w("jk", 6, tinyHidden), nil))
-	jv := g.DynamicConv(g.Linear(h, w("jv", 8, tinyHidden), nil), g.Linear(h, w("kern", 32, tinyHidden), w("kernb", 32)), seq)
+	jv := g.GeneratedConv(g.Linear(h, w("jv", 8, tinyHidden), nil), h, w("kern", 32, tinyHidden), w("kernb", 32), seq)
 	beta := g.Sigmoid(g.Linear(h, w("jb", 2, tinyHidden), nil))
 	decay := g.DecayGate(g.Linear(h, w("ja", 2, tinyHidden), nil), w("alog", 2), w("dt", 2))
 	o, _ = g.GatedDeltaRule(gd, jq, jk, jv, decay, beta, seq, w("h0", 2, 2, 3, 4))

@@ -150,11 +150,19 @@ func (b JetBlock) values(s *Scope, p projected) *autograd.Node {
 	if b.Design.StaticV {
 		return convolved(s, v, "v")
 	}
-	kern := s.Linear(p["dynamic_conv1d.kernel_generator.w1"], "dynamic_conv1d.kernel_generator.w2", true)
-	if s.Cached() {
-		return s.CachedDynamicConv(v, kern, s.Seq, s.State("v_history"))
+	hidden, second := p["dynamic_conv1d.kernel_generator.w1"], "dynamic_conv1d.kernel_generator.w2"
+	if s.adapted(second) { // its update is part of the kernels
+		kernel := s.Linear(hidden, second, true)
+		if s.Cached() {
+			return s.CachedDynamicConv(v, kernel, s.Seq, s.State("v_history"))
+		}
+		return s.DynamicConv(v, kernel, s.Seq)
 	}
-	return s.DynamicConv(v, kern, s.Seq)
+	w, bias := s.Weight(second+".weight"), s.Weight(second+".bias")
+	if s.Cached() {
+		return s.CachedGeneratedConv(v, hidden, w, bias, s.Seq, s.State("v_history"))
+	}
+	return s.GeneratedConv(v, hidden, w, bias, s.Seq)
 }
 
 // gatedDeltaOut is the second half of every block around the gated delta rule: gates, recurrence, norm, which is gated

@@ -17,21 +17,25 @@ func TestLoRA(t *testing.T) {
 	w := livelyWeights(d)
 	ids := someIDs(20, d.Config.VocabSize)
 	want := run(t, onCPU(t), d, w, ids, packed.Batch(1, 20))
-	a, err := d.WithLoRA(LoRA{Rank: 3, Alpha: 6, Targets: []string{"q_proj", "r_proj", "down_proj"}}) // RWKV-7 calls queries r
+	a, err := d.WithLoRA(LoRA{Rank: 3, Alpha: 6, Targets: []string{"q_proj", "r_proj", "down_proj", "w2"}}) // RWKV-7 calls queries r; w2 is a JetBlock's
 	if err != nil {
 		t.Fatal(err)
 	}
 	adapted := a.Draw(2)
-	adapters := 0
+	adapters, generators := 0, 0
 	for name, v := range adapted {
 		if !IsAdapter(name) {
 			copy(v.F32, w[name].F32)
 			continue
 		}
-		adapters++
+		if strings.Contains(name, ".w2.") {
+			generators++
+		} else {
+			adapters++
+		}
 	}
-	if n := d.Config.NumLayers * 2 * 2; adapters != n {
-		t.Errorf("%d adapter matrices, want %d", adapters, n)
+	if n := d.Config.NumLayers * 2 * 2; adapters != n || generators < 2 {
+		t.Errorf("%d adapter matrices, want %d, and %d of generators, want some", adapters, n, generators)
 	}
 	check.Close(t, "logits with fresh adapters", run(t, onCPU(t), a, adapted, ids, packed.Batch(1, 20)), want, 0)
 	for name, v := range adapted {

@@ -49,7 +49,7 @@ RUNS = [
     (CHOICES + ["mmlu_stem"], 3, None, None),
     (["arc_easy", "winogrande", "mmlu_anatomy", "gsm8k"], 2, "multiturn", None),
     (["arc_easy", "winogrande", "mmlu_anatomy", "gsm8k"], 2, "one turn", None),
-    (["arc_easy", "hellaswag", "wikitext"], 4, None, 64),
+    (["arc_easy", "hellaswag", "wikitext"], 2, None, 64),
 ]
 
 

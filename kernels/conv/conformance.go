@@ -142,15 +142,36 @@ func (p problemCase) backward() check.Case {
 	if p.cache {
 		args[3].Float = make([]float64, len(in[3].Float))
 	}
+	sum := check.Operand{Name: "sum of dkernel", Role: check.Result, Wide: true}
+	if p.Dynamic {
+		sum.Float = make([]float64, p.Dim*p.Taps)
+	}
+	args = append(args, sum)
 	return check.Case{
 		Op: "conv backward", Size: p.size(), Args: args, Large: p.large,
-		Reference: func(a [][]float64) { ReferenceBackward(caseBackward(p, q, a)) },
-		CPU:       func(c *cpu.Cores, a [][]float32) { Backward(c, caseBackward(p, q, a)) },
+		Reference: func(a [][]float64) {
+			ReferenceBackward(caseBackward(p, q, a))
+			sumKernels(a[10], a[1])
+		},
+		CPU: func(c *cpu.Cores, a [][]float32) {
+			Backward(c, caseBackward(p, q, a))
+			sumKernels(a[10], a[1]) // whoever adds a bias to kernels has it
+		},
 		GPU: func(queue *device.Queue, a []device.Tensor, scratch device.Tensor) {
 			DeviceBackward(queue, &DeviceBackwardArgs{Config: p.Config, Sequences: a[9], X: a[5], Kernel: a[6], Bias: given(a[7]), Cache: given(a[8]), DY: a[4],
-				DX: a[0], DKernel: a[1], DBias: given(a[2]), DCache: given(a[3]), Scratch: scratch})
+				DX: a[0], DKernel: a[1], DBias: given(a[2]), DCache: given(a[3]), DKernelSum: given(a[10]), Scratch: scratch})
 		},
 		Scratch: func(device.Type) int64 { return p.DeviceScratch(n) },
+	}
+}
+
+// sumKernels adds up the kernels of all tokens.
+func sumKernels[T kernels.Float](to, kernels []T) {
+	clear(to)
+	for i, x := range kernels {
+		if len(to) > 0 {
+			to[i%len(to)] += x
+		}
 	}
 }
 

@@ -1,5 +1,6 @@
 // The short causal convolution. Activations are of type ELEMENT; the kernel is of type KERNEL, [D, W], or [N, D, W] if DYNAMIC;
-// caches are of type ELEMENT. DIM is D, TAPS W; SILU applies it to the sum.
+// caches are of type ELEMENT. DIM is D, TAPS W; SILU applies it to the sum; SUMS is whether a backward pass leaves sums over
+// tokens.
 //
 // A thread of a block of BLOCK walks over the tokens of a tile for PACK neighbouring features and keeps the last W−1 inputs in registers. The
 // operands of AHEAD tokens are read before the first of them is used. A tile has TILE tokens; blocks of tiles that follow
@@ -189,9 +190,9 @@ struct Gradients {
   }
 };
 
-// backward computes dx [tokens, D], dcache and, if DYNAMIC, dkernel [tokens, D, W], where they are not null; otherwise it
-// leaves the sums of a tile for the kernel, [tiles, D, W], and the bias, [tiles, D], of float. A tile computes the sums of
-// its tokens again, and of the W−1 tokens after it, to which its inputs contribute.
+// backward computes dx [tokens, D], dcache and, if DYNAMIC, dkernel [tokens, D, W], where they are not null; if SUMS it leaves
+// the sums of a tile for the kernel, [tiles, D, W], and unless DYNAMIC the bias, [tiles, D], of float, where they are not. A tile
+// computes the sums of its tokens again, and of the W−1 tokens after it, to which its inputs contribute.
 extern "C" __global__ void __launch_bounds__(THREADS) backward(T* dx, T* dcache, K* dkernel, float* sumKernel, float* sumBias, const T* dy, const T* x, const K* kernel, const float* bias, const T* cache, const int* buffer, int S, int tokens) {
   const int d = feature(), tile = blockIdx.x / COLUMNS, from = tile * TILE, to = min(tokens, from + TILE);
   if (d >= D) return;
@@ -204,7 +205,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) backward(T* dx, T* dcache,
   Gradients grad{{}, dx, dcache, q.slot, from, to, d};
   Taps fixed;
   if constexpr (!DYNAMIC) fixed.read(kernel + d * W);
-  float b[EACH], sumB[EACH] = {}, sumK[DYNAMIC ? 1 : EACH * W] = {};
+  float b[EACH], sumB[EACH] = {}, sumK[SUMS ? EACH * W : 1] = {};
 #pragma unroll
   for (int f = 0; f < EACH; f++) b[f] = bias ? bias[d + f] : 0.f;
 #pragma unroll 1
@@ -246,10 +247,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) backward(T* dx, T* dcache,
 #pragma unroll
             for (int i = 0; i < W; i++) {
               const float v = g[f] * (i < PAST ? past.v[i < PAST ? i : 0][f] : in[j][f]);
-              if constexpr (DYNAMIC)
-                dk.set(f * W + i, v);
-              else
-                sumK[f * W + i] += v;
+              if constexpr (DYNAMIC) dk.set(f * W + i, v);
+              if constexpr (SUMS) sumK[f * W + i] += DYNAMIC ? dk[f * W + i] : v;
             }
           }
           if constexpr (DYNAMIC)
@@ -261,10 +260,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) backward(T* dx, T* dcache,
     grad.flush(end, p);
     if (end == last) break;
   }
-  if constexpr (!DYNAMIC) {
+  if constexpr (SUMS) {
 #pragma unroll
     for (int f = 0; f < EACH; f++) {
-      if (sumBias) sumBias[(long long)tile * D + d + f] = sumB[f];
+      if (!DYNAMIC && sumBias) sumBias[(long long)tile * D + d + f] = sumB[f];
 #pragma unroll
       for (int i = 0; i < W; i++)
         if (sumKernel) sumKernel[((long long)tile * D + d + f) * W + i] = sumK[f * W + i];

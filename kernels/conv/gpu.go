@@ -16,7 +16,7 @@ type DeviceForwardArgs struct {
 	Config
 	Sequences device.Tensor // [3, S+1]: offsets, positions of first tokens, cache rows
 	X         device.Tensor // [N, D]
-	Kernel    device.Tensor // [D, W], or [N, D, W] if Dynamic
+	Kernel    device.Tensor // [D, W], or [N, D, W] if Dynamic; may be none where Y is
 	Bias      device.Tensor // [D], static only; none means zero
 	Cache     device.Tensor // [rows, D, W−1]; none means zero
 
@@ -38,6 +38,9 @@ type DeviceBackwardArgs struct {
 	DKernel device.Tensor // like Kernel
 	DBias   device.Tensor // [D]
 	DCache  device.Tensor // [rows, D, W−1]
+	// DKernelSum is the sum of a dynamic DKernel over all tokens [D, W], float32: the gradient of what was added to every
+	// token's kernel.
+	DKernelSum device.Tensor
 
 	Scratch device.Tensor // DeviceScratch(N) bytes
 }
@@ -45,10 +48,11 @@ type DeviceBackwardArgs struct {
 // layout is how the work is cut.
 type layout struct {
 	Config
-	pack  int // features of a thread
-	tile  int // tokens of a block
-	ahead int // tokens that are read before the first is used
-	block int // threads
+	pack  int  // features of a thread
+	tile  int  // tokens of a block
+	ahead int  // tokens that are read before the first is used
+	block int  // threads
+	sums  bool // whether a backward pass leaves sums over tokens
 }
 
 // newLayout gives a thread as many features as make 16 bytes of a token's own kernel, or a fixed one of 16 values.
@@ -76,17 +80,21 @@ func (l layout) grid(rows int) device.Grid {
 }
 
 func (l layout) kernel(q *device.Queue, name string, x, kernel device.Tensor) *device.Kernel {
+	if kernel.None() {
+		kernel.Type = x.Type // not read
+	}
 	return q.Kernel(&device.Source{File: "conv.cu", Text: text}, name,
 		device.Define{Name: "ELEMENT", Value: x.Type}, device.Define{Name: "KERNEL", Value: kernel.Type},
 		device.Define{Name: "DIM", Value: l.Dim}, device.Define{Name: "TAPS", Value: l.Taps},
 		device.Define{Name: "DYNAMIC", Value: l.Dynamic}, device.Define{Name: "SILU", Value: l.SiLU},
 		device.Define{Name: "PACK", Value: l.pack}, device.Define{Name: "TILE", Value: l.tile},
-		device.Define{Name: "AHEAD", Value: l.ahead}, device.Define{Name: "BLOCK", Value: l.block})
+		device.Define{Name: "AHEAD", Value: l.ahead}, device.Define{Name: "BLOCK", Value: l.block},
+		device.Define{Name: "SUMS", Value: l.sums})
 }
 
 // DeviceForward queues the computation of a.Y and a.NewCache.
 func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
-	n, rows := a.checkDevice(a.X.Len, a.Kernel.Len, a.Bias.Len, a.Cache.Len, a.NewCache.Len)
+	n, rows := a.checkDevice(a.X.Len, a.Kernel.Len, !a.Y.None(), a.Bias.Len, a.Cache.Len, a.NewCache.Len)
 	a.checkBuffers(n, rows, []buffer{
 		{"y", a.Y.Len, n * a.Dim, false, "[N, D]"},
 		{"new cache", a.NewCache.Len, max(rows, 0) * a.CacheLen(), false, "[rows, D, W−1]"},
@@ -121,53 +129,63 @@ const (
 
 // DeviceScratch is the size of DeviceBackwardArgs.Scratch in bytes for n tokens.
 func (f Config) DeviceScratch(n int) int64 {
-	if f.Dynamic {
-		return 0
-	}
-	values := int64((n+staticTile-1)/staticTile) * int64(f.Dim)
+	tile := f.backwardTile()
+	values := int64((n+tile-1)/tile) * int64(f.Dim)
 	return device.Aligned(values*int64(f.Taps)*4) + device.Aligned(values*4)
+}
+
+func (f Config) backwardTile() int {
+	if f.Dynamic {
+		return dynamicTile
+	}
+	return staticTile
 }
 
 // DeviceBackward queues the computation of the gradients that are not none.
 func DeviceBackward(q *device.Queue, a *DeviceBackwardArgs) {
-	n, rows := a.checkDevice(a.X.Len, a.Kernel.Len, a.Bias.Len, a.Cache.Len, a.DCache.Len)
+	n, rows := a.checkDevice(a.X.Len, a.Kernel.Len, true, a.Bias.Len, a.Cache.Len, a.DCache.Len)
 	a.checkBuffers(n, rows, []buffer{
 		{"dy", a.DY.Len, n * a.Dim, true, "[N, D]"},
 		{"dx", a.DX.Len, n * a.Dim, false, "[N, D]"},
 		{"dkernel", a.DKernel.Len, a.Kernel.Len, false, "like the kernel"},
 		{"dbias", a.DBias.Len, a.Dim, false, "[D]"},
+		{"the sum of dkernel", a.DKernelSum.Len, a.Dim * a.Taps, false, "[D, W]"},
 		{"dcache", a.DCache.Len, max(rows, 0) * a.CacheLen(), false, "[rows, D, W−1]"},
 	})
 	q.Zero(a.DCache)
-	tile := staticTile
-	if a.Dynamic {
-		tile = dynamicTile
-	}
-	l := a.newLayout(tile, 4, a.X, a.Kernel, a.DY, a.DX, a.DKernel)
-	var sumKernel, sumBias device.Tensor
+	l := a.newLayout(a.backwardTile(), 4, a.X, a.Kernel, a.DY, a.DX, a.DKernel)
+	dKernel := a.DKernelSum // of which there are sums
 	if !a.Dynamic {
-		var rest device.Tensor
-		sumKernel, rest = a.Scratch.Carve(device.Float32, l.tiles(n)*a.Dim*a.Taps)
+		dKernel = a.DKernel
+	}
+	l.sums = !dKernel.None() || !a.DBias.None()
+	var sumKernel, sumBias device.Tensor
+	rest := a.Scratch
+	if !dKernel.None() {
+		sumKernel, rest = rest.Carve(device.Float32, l.tiles(n)*a.Dim*a.Taps)
+	}
+	if !a.DBias.None() {
 		sumBias, _ = rest.Carve(device.Float32, l.tiles(n)*a.Dim)
 	}
 	k := l.kernel(q, "backward", a.X, a.Kernel)
 	q.Launch(k, l.grid(l.tiles(n)), a.DX, a.DCache, a.DKernel, sumKernel, sumBias, a.DY, a.X, a.Kernel, a.Bias, a.Cache, a.Sequences, a.Sequences.Len/3-1, n)
-	if !a.Dynamic && !a.DKernel.None() {
-		sums.DeviceForward(q, a.DKernel, sumKernel)
+	if !dKernel.None() {
+		sums.DeviceForward(q, dKernel, sumKernel)
 	}
-	if !a.Dynamic && !a.DBias.None() {
+	if !a.DBias.None() {
 		sums.DeviceForward(q, a.DBias, sumBias)
 	}
 }
 
-// checkDevice panics unless the inputs have their lengths, and returns the numbers of tokens and of cache rows.
-func (f Config) checkDevice(x, kernel, bias, cache, otherCache int) (n, rows int) {
+// checkDevice panics unless the inputs have their lengths, and a kernel is given where it is needed. It returns the numbers of
+// tokens and of cache rows.
+func (f Config) checkDevice(x, kernel int, needed bool, bias, cache, otherCache int) (n, rows int) {
 	n, rows = x/max(f.Dim, 1), f.rowsOf(cache, otherCache)
 	wantKernel, kernelShape := f.kernelLen(n)
 	wantBias, biasShape := f.biasLen()
 	f.checkBuffers(n, rows, []buffer{
 		{"x", x, n * f.Dim, true, "[N, D]"},
-		{"kernel", kernel, wantKernel, true, kernelShape},
+		{"kernel", kernel, wantKernel, needed, kernelShape},
 		{"bias", bias, wantBias, false, biasShape},
 		{"cache", cache, max(rows, 0) * f.CacheLen(), false, "[rows, D, W−1]"},
 	})

@@ -4,7 +4,9 @@ import (
 	"fmt"
 
 	"github.com/gojet/gojet/kernels/check"
+	"github.com/gojet/gojet/kernels/conv"
 	"github.com/gojet/gojet/kernels/device"
+	"github.com/gojet/gojet/kernels/packed"
 )
 
 // way is how a row of ownBenchmarks is measured.
@@ -125,12 +127,32 @@ func ownBenchmarks() []check.Benchmark {
 				})
 		}
 	}
+	generated := func(what string, seqs packed.Sequences, n, width, in int, kept bool) {
+		c := conv.Config{Dim: width, Taps: 4, Dynamic: true, SiLU: true}
+		for _, way := range ways {
+			add("generated conv, forward, "+what+way.name, fmt.Sprintf("N %d, In %d, D %d, W 4", n, in, width), 2*float64(n)*float64(in)*float64(width)*4,
+				func(q *device.Device) (func(*device.Queue), []device.Tensor) {
+					a := GeneratedConvArgs{Config: c, In: in, Sequences: check.Ints(q, seqs.Buffer()), X: check.Random(q, device.BF16, n*width, 1),
+						Hidden: check.Random(q, device.BF16, n*in, 1), W: check.Random(q, device.BF16, 4*width*in, 0.03), Bias: check.Random(q, device.Float32, 4*width, 0.5),
+						Y: q.New(device.BF16, n*width), Scratch: q.New(device.BF16, n*width*4), tuning: way.how}
+					if kept {
+						a.Kernel = q.New(device.BF16, n*width*4)
+					}
+					return func(q *device.Queue) { DeviceGeneratedConv(q, &a) },
+						[]device.Tensor{a.Sequences, a.X, a.Hidden, a.W, a.Bias, a.Y, a.Scratch, a.Kernel}
+				})
+		}
+	}
 	library("gated product, forward", 8192, 2*f, d, true)
 	gated(", kept", 8192, true)
 	gated("", 8192, false)
 	library("gated product, backward", 8192, f, d, false)
 	backward(", frozen", 8192, false)
 	backward("", 8192, true)
+	generated("2B, kept", packed.Batch(2, 4096), 8192, 3072, 384, true)
+	generated("2B", packed.Batch(2, 4096), 8192, 3072, 384, false)
+	generated("4B, kept", packed.Batch(4, 4096), 16384, 4096, 512, true)
+	generated("4B", packed.Batch(4, 4096), 16384, 4096, 512, false)
 	projections("one part", 8192, 8192, []Part{{8192, false}}, false)
 	projections("JetBlock 2B", 8192, d, jet, false)
 	projections("JetBlock 4B", 16384, 2048, bigJet, false)

@@ -62,5 +62,5 @@ func Conformance() []check.Case {
 			Scratch: func(device.Type) int64 { return DeviceBackwardWeightScratch(n, out) },
 		})
 	}
-	return slices.Concat(cases, projectionCases(), fewCases(), gatedCases())
+	return slices.Concat(cases, projectionCases(), fewCases(), gatedCases(), generatedCases())
 }

@@ -66,17 +66,20 @@ func ownKernel(q *device.Queue, file, name, text string) *device.Kernel {
 	return q.Kernel(&device.Source{File: file + ".cu", Text: productText + fmt.Sprintf("#line 1 \"%s.cu\"\n", file) + text}, name)
 }
 
-// ownLaunch queues such a kernel on so many tiles.
-func ownLaunch(q *device.Queue, k *device.Kernel, tiles int, args ...any) {
-	const barriers, biases = 256, (ownStages + 1) * ownColumns * 4
+// ownLaunch queues such a kernel on so many tiles, with so many bytes of shared memory for what comes with them.
+func ownLaunch(q *device.Queue, k *device.Kernel, tiles, withTiles int, args ...any) {
+	const barriers = 256
 	q.Launch(k, device.Grid{
-		X: min(q.Info().Processors, tiles), Threads: ownThreads, Shared: ownStages*(ownRows+ownColumns)*ownStep*2 + ownRows*ownColumns*2 + barriers + biases,
+		X: min(q.Info().Processors, tiles), Threads: ownThreads, Shared: ownStages*(ownRows+ownColumns)*ownStep*2 + ownRows*ownColumns*2 + barriers + withTiles,
 	}, args...)
 }
 
+// ownBiases are those of as many tiles as there may be copies of.
+const ownBiases = (ownStages + 1) * ownColumns * 4
+
 // launch queues the kernel that has its file's name on a result of n rows and so many tiles of columns.
 func launch(q *device.Queue, name, text string, n, across int, args ...any) {
-	ownLaunch(q, ownKernel(q, name, name, text), (n+ownRows-1)/ownRows*across, args...)
+	ownLaunch(q, ownKernel(q, name, name, text), (n+ownRows-1)/ownRows*across, ownBiases, args...)
 }
 
 // own queues a forward pass as one product of our own, if it can.

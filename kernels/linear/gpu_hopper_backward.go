@@ -163,7 +163,7 @@ func (a *ProjectionsBackwardArgs) ownWeight(q *device.Queue, parts []arrived, sc
 		partial, _ = scratch.Carve(device.Float32, left*pieces*bytes/4)
 	}
 	args = append(append(args, results...), partial, whole, pieces, count, a.N, a.In)
-	ownLaunch(q, ownKernel(q, "grouped_weight", "grouped_weight", groupedWeightText), whole+left*pieces, args...)
+	ownLaunch(q, ownKernel(q, "grouped_weight", "grouped_weight", groupedWeightText), whole+left*pieces, ownBiases, args...)
 	if left > 0 {
 		q.Launch(ownKernel(q, "grouped_weight", "grouped_weight_sums", groupedWeightText), device.Grid{X: left * ownColumns / 8, Threads: 256},
 			append(results, partial, whole, pieces, count, a.In)...)

@@ -20,6 +20,7 @@ constexpr int SLOTS = COLUMNS / 64;  // a tile's columns are pieces of 64, a box
 constexpr int THREADS = 384, FINISHERS = 3;
 constexpr int LEFT = ROWS * 128, BOX = 64 * 128, STAGE = LEFT + SLOTS * BOX;
 constexpr int DESK = ROWS * COLUMNS * 2;  // for each warpgroup that multiplies, a box [64, 64] of each slot
+constexpr int BARRIERS = 2 * STAGES + 4;   // of the ring and the desk
 constexpr int WITH_TILES = STAGES * STAGE + DESK + 256;  // behind these and the barriers, what comes with a tile
 constexpr int TILES = STAGES + 1;                          // of which there may be memory: copies are no more ahead
 
@@ -170,8 +171,10 @@ struct Desk {
   // A thread has 4 pieces of a strip, in column() and row(strip, i) of the box, in one half of the tile.
   static GOJET_FN int column() { return lane_id() % 8 * 8; }
   static GOJET_FN int row(int strip, int i) { return strip % 4 * 16 + i * 4 + lane_id() / 8; }
-  GOJET_FN Piece piece(int strip, int slot, int i) const {
-    return loadv<4>((const unsigned*)(memory + half * (DESK / 2) + slot * BOX + swizzle128(row(strip, i), lane_id() % 8)));
+  GOJET_FN Piece piece(int strip, int slot, int i) const { return at(row(strip, i), slot, lane_id() % 8); }
+  // at is any piece of the half.
+  GOJET_FN Piece at(int row, int slot, int piece) const {
+    return loadv<4>((const unsigned*)(memory + half * (DESK / 2) + slot * BOX + swizzle128(row, piece)));
   }
 };
 
