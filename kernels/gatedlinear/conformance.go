@@ -45,6 +45,10 @@ func conformanceShapes() []shape {
 			shape{name: "T 70, 1, odd", f: with(3, 5, 7), lengths: []int{70, 1}, decay: 0.2},
 			shape{name: "T 33", f: with(1, 96, 256), lengths: []int{33}, decay: 0.1},
 			shape{name: "decode", f: with(2, 33, 7), lengths: []int{1, 1, 0, 2}, gap: 2, decay: 0.5},
+			shape{name: "steps, odd", f: with(3, 5, 7), lengths: []int{0, 2, 0, 0, 1, 0}, gap: 1, decay: 0.2},
+			shape{name: "steps", f: with(2, 96, 136), lengths: []int{0, 3, 1}, decay: 0.2},
+			shape{name: "steps, no state", f: with(1, 264, 68), lengths: []int{2, 1}, decay: 0.1, noState: true},
+			shape{name: "steps, long keys", f: with(1, 260, 66), lengths: []int{2}, gap: 1, decay: 0.1},
 			shape{name: "T 300, 40", f: with(4, 128, 256), lengths: []int{300, 40}, decay: 0.1, large: true},
 			shape{name: "T 1030, 100", f: with(2, 64, 64), lengths: []int{1030, 100}, decay: 0.05, large: true},
 		)
@@ -94,7 +98,8 @@ func (p *problem) sequences() []int32 {
 	return buf
 }
 
-// forwardCase is a forward pass: from h0 to another hT; or, inPlace, one that advances the state where it is.
+// forwardCase is a forward pass: from h0 to another hT; or, inPlace, one that advances the state where it is. It keeps states for
+// a backward pass but in place and for few tokens, where without those a device has other kernels.
 func forwardCase(p *problem, sh shape, inPlace bool) check.Case {
 	args := append(p.inputs(), check.Operand{Name: "o", Role: check.Result, Float: make([]float64, len(p.v))})
 	op := p.op()
@@ -108,21 +113,22 @@ func forwardCase(p *problem, sh shape, inPlace bool) check.Case {
 			check.Operand{Name: "hT", Role: check.Result, Float: make([]float64, used), Wide: true})
 	}
 	n, s := p.n, p.seqs.Len()
+	keeps := !inPlace && !few(n, s)
 	return check.Case{Op: op, Size: p.size(sh), Args: args, Large: sh.large,
 		Reference: func(a [][]float64) { ReferenceForward(caseForward(p, a)) },
 		CPU:       func(c *cpu.Cores, a [][]float32) { Forward(c, caseForward(p, a)) },
 		Scratch: func(t device.Type) int64 {
-			if inPlace {
-				return DeviceForwardScratch(p.Config, n, s, t)
+			if keeps {
+				return 4 * int64(DeviceStatesLen(p.Config, n, s, t))
 			}
-			return 4 * int64(DeviceStatesLen(p.Config, n, s, t))
+			return DeviceForwardScratch(p.Config, n, s, t)
 		},
 		GPU: func(q *device.Queue, a []device.Tensor, scratch device.Tensor) {
 			f := &DeviceForwardArgs{Config: p.Config, Q: a[0], K: a[1], V: a[2], G: a[3], Sequences: a[4], A: a[5], B: a[6], O: a[7]}
-			if inPlace {
-				f.Scratch = scratch
-			} else {
+			if keeps {
 				f.States = scratch.As(device.Float32).Slice(0, DeviceStatesLen(p.Config, n, s, f.V.Type))
+			} else {
+				f.Scratch = scratch
 			}
 			switch len(a) {
 			case 9:

@@ -138,7 +138,11 @@ func DeviceForward(q *device.Queue, a *DeviceForwardArgs) {
 		{"q", a.Q, f.KeyDim, a.V.Type}, {"k", a.K, f.KeyDim, a.V.Type}, {"g", a.G, f.Gates(), device.Float32},
 		{"a", a.A, f.lowRank(f.KeyDim), a.V.Type}, {"b", a.B, f.lowRank(f.KeyDim), a.V.Type},
 	}, []operand{{"o", a.O, f.ValueDim, a.V.Type}})
-	if f.chunked(a.V.Type) && !(a.States.None() && few(n, s)) {
+	switch {
+	case a.States.None() && few(n, s):
+		a.step(q, n, s)
+		return
+	case f.chunked(a.V.Type):
 		a.chunks(q)
 		return
 	}

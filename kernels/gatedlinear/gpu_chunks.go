@@ -13,9 +13,6 @@ func (f Config) chunked(t device.Type) bool {
 	return t == device.BF16 && !f.Channels && !f.LowRank && f.KeyDim <= 256
 }
 
-// few says whether the recurrence is faster all the same: decoding has one token of every sequence.
-func few(n, s int) bool { return n <= max(s, 4) }
-
 func (f Config) uncorrected() gateddelta.Config {
 	return gateddelta.Uncorrected(f.Heads, f.KeyDim, f.ValueDim, f.scale(), f.every)
 }
