@@ -99,7 +99,8 @@ func TestQueue(t *testing.T) {
 	order := make(chan int, 2)
 	for i := range 2 {
 		go func() {
-			ask(t.Context(), s, Request{Prompt: []int32{4}, MaxTokens: 2, Sampling: greedy, LogProbs: -1})
+			// the second takes long enough that the first is back before it
+			ask(t.Context(), s, Request{Prompt: []int32{4}, MaxTokens: 2 + 2000*i, Sampling: greedy, LogProbs: -1})
 			order <- i
 		}()
 		until(t, "a place in the queue", func() bool { return s.Stats().Queued == i+1 })
