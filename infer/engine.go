@@ -15,6 +15,7 @@ import (
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/kernels/embedding"
+	"github.com/gojet/gojet/kernels/sampling"
 	"github.com/gojet/gojet/layers"
 )
 
@@ -54,9 +55,9 @@ type Engine struct {
 	consumed []int // tokens of each row
 	all      []float32
 	chooser  chooser
-	judges   *judges // of Score on a device, once it was called
-	chosen   []int32 // the token chosen last of each row, which it has not consumed
-	plan     advance // of the call at hand
+	judges   *sampling.Judge // of Score on a device, once it was called
+	chosen   []int32         // the token chosen last of each row, which it has not consumed
+	plan     advance         // of the call at hand
 	one      [1]Part
 	due      []Part
 	tokens   []int32 // one for each of due
@@ -117,7 +118,7 @@ func (e *Engine) Close() error {
 	}
 	e.chooser.free()
 	if e.judges != nil {
-		e.judges.free()
+		e.judges.Free()
 	}
 	e.weights.Release(e.machine, e.given)
 	e.states = nil

@@ -11,6 +11,7 @@ import (
 	"github.com/gojet/gojet/evals/tasks"
 	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/packed"
+	"github.com/gojet/gojet/kernels/sampling"
 	"github.com/gojet/gojet/search"
 	"github.com/gojet/gojet/train"
 )
@@ -39,6 +40,8 @@ type Evaluator struct {
 	ask    [search.Kinds]*program
 	text   [search.Kinds]*judge
 	Cost   Cost
+
+	answers *sampling.Judge // on a device, once a question was asked
 }
 
 // Cost counts the work of evaluations.
@@ -57,7 +60,7 @@ type judge struct {
 	ce, kl autograd.Loss
 }
 
-// mostPlaces is how many predictions a batch is asked for: logits of as many rows are brought to the host.
+// mostPlaces is how many predictions a batch is asked for: logits of as many rows are computed at a time.
 const mostPlaces = 256
 
 // NewEvaluator packs the exam.
@@ -258,12 +261,18 @@ func (v *Evaluator) predict(p search.Placement, x autograd.Value, b tasks.Batch)
 	if err := errors.Join(prog.exec.Bind(prog.x, x), v.runner.run(prog.exec)); err != nil {
 		return nil, err
 	}
+	vocab := body.Decoder.Config.VocabSize
+	at := make([]tasks.Prediction, len(b.Places))
+	if m := v.net.machine; m.Device != nil {
+		if v.answers == nil {
+			v.answers = sampling.NewJudge(m.Device, m.Float, vocab, mostPlaces)
+		}
+		return at, v.ondevice(at, prog.exec.Value(prog.y), b.Places)
+	}
 	logits, err := prog.exec.Read(prog.y)
 	if err != nil {
 		return nil, err
 	}
-	vocab := body.Decoder.Config.VocabSize
-	at := make([]tasks.Prediction, len(b.Places))
 	job := cpu.Borrow(v.net.machine.Cores, prediction{logits.F32, vocab, b.Places, at})
 	job.For(len(at), 4, func(a *prediction, _ *cpu.Worker, lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -272,6 +281,19 @@ func (v *Evaluator) predict(p search.Placement, x autograd.Value, b tasks.Batch)
 	})
 	job.Return()
 	return at, nil
+}
+
+// ondevice sets predictions from logits that stay where they are.
+func (v *Evaluator) ondevice(at []tasks.Prediction, logits autograd.Value, places []tasks.Place) error {
+	order, want := make([]int32, len(places)), make([]int32, len(places))
+	for i, p := range places {
+		order[i], want[i] = int32(i), p.Want
+	}
+	logProb, best, err := v.answers.Tokens(logits.Dev, len(places), order, want)
+	for i := range logProb {
+		at[i] = tasks.Prediction{Loss: -logProb[i], First: best[i]}
+	}
+	return err
 }
 
 // prediction is what reading logits takes.
@@ -321,6 +343,9 @@ func (v *Evaluator) Close() error {
 		if j != nil {
 			errs = append(errs, j.exec.Close())
 		}
+	}
+	if v.answers != nil {
+		v.answers.Free()
 	}
 	return errors.Join(errs...)
 }
