@@ -86,6 +86,23 @@ func (w *Writer) prune(step int, keep Keep) error {
 	return err
 }
 
+// Discard removes all checkpoints of a run that is over, except those that a reader holds. A run that is not there has none.
+func Discard(runDir string) (err error) {
+	if infos, _, err := list(commit.OS{}, runDir); len(infos) == 0 {
+		return err
+	}
+	w, err := Claim(runDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = commit.Also(err, w.Close()) }()
+	infos, _, err := list(w.on, w.dir)
+	for _, i := range infos {
+		err = commit.Also(err, w.discard(i.Path))
+	}
+	return err
+}
+
 // discard removes a checkpoint unless a reader holds it.
 func (w *Writer) discard(path string) error {
 	lock, err := w.on.Lock(filepath.Join(path, manifestName), commit.Exclusive, "")

@@ -294,6 +294,36 @@ func TestHeld(t *testing.T) {
 	}
 }
 
+// A run that is over may lose its checkpoints, but not those that somebody reads.
+func TestDiscard(t *testing.T) {
+	runDir := ready(t, 1, 2)
+	held, err := Open(stepPath(runDir, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	discard := func(want ...string) {
+		t.Helper()
+		if err := Discard(runDir); err != nil {
+			t.Fatal(err)
+		}
+		if got := entries(t, filepath.Join(runDir, checkpointsDir)); !slices.Equal(got, want) {
+			t.Errorf("left %q, want %q", got, want)
+		}
+	}
+	discard("step-1")
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	discard()
+	absent := filepath.Join(t.TempDir(), "absent")
+	if err := Discard(absent); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(absent); err == nil {
+		t.Error("a run that was not there is")
+	}
+}
+
 // What is not whole, or of a later version, is neither removed nor counted.
 func TestKeepLeavesBadOnes(t *testing.T) {
 	runDir := ready(t, 1, 2, 3)

@@ -309,6 +309,15 @@ func TestTrials(t *testing.T) {
 			t.Errorf("%+v", x)
 		}
 	}
+	if left, err := filepath.Glob(filepath.Join(out, BlocksDir, "*", "checkpoints", "*")); err != nil || len(left) > 0 {
+		t.Errorf("measured trials leave checkpoints: %v, %v", left, err)
+	}
+	if kept, err := filepath.Glob(filepath.Join(out, BlocksDir, "*", "models", "student", "model.safetensors")); err != nil || len(kept) != 2 {
+		t.Errorf("models of the trials: %v, %v, want 2", kept, err)
+	}
+	if _, err := Blocks(context.Background(), recipe("search.blocks.trial.stage.steps=5"), Options{Resume: true}); err == nil || !strings.Contains(err.Error(), "by another recipe") {
+		t.Errorf("another recipe: %v", err)
+	}
 	if _, err := Blocks(context.Background(), recipe(), Options{}); err == nil || !strings.Contains(err.Error(), "--resume") {
 		t.Errorf("a second time: %v", err)
 	}

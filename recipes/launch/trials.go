@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gojet/gojet/checkpoints"
+	"github.com/gojet/gojet/checkpoints/run"
 	"github.com/gojet/gojet/infer"
 	"github.com/gojet/gojet/layers"
 	"github.com/gojet/gojet/recipes"
@@ -71,7 +72,7 @@ func Shapes(ctx context.Context, r *recipes.Recipe, o Options) (*report.Trials, 
 	return trials(ctx, r, o, ShapeDir, r.Search.Shape.Trial, cs, r.Search.Shape.MostBytes)
 }
 
-// trials runs one step: every candidate is a run of its own below dir.
+// trials runs one step: every candidate is a run of its own below dir, which keeps its model and metrics, not its checkpoints.
 func trials(ctx context.Context, r *recipes.Recipe, o Options, dir string, t recipes.Trial, cs []candidate, mostBytes int64) (*report.Trials, error) {
 	at := filepath.Join(r.Output, dir)
 	var there report.Trials
@@ -113,8 +114,14 @@ func (h *hunt) trials(ctx context.Context, o Options, dir string, t recipes.Tria
 		if err != nil {
 			return nil, err
 		}
-		if i := slices.IndexFunc(there.Trials, func(t report.Trial) bool { return t.Name == c.name && t.Recipe == hash }); i >= 0 {
+		if i := slices.IndexFunc(there.Trials, func(t report.Trial) bool { return t.Name == c.name }); i >= 0 {
+			if there.Trials[i].Recipe != hash {
+				return nil, fmt.Errorf("%s was trained by another recipe; give another output, or remove %s", r.Output, h.dir)
+			}
 			out.Trials = append(out.Trials, there.Trials[i])
+			if err := run.Discard(r.Output); err != nil { // a kill may have come between
+				return nil, err
+			}
 			continue
 		}
 		trial := report.Trial{Name: c.name, Kind: c.block.Kind, Options: c.block.Options, Recipe: hash}
@@ -138,6 +145,9 @@ func (h *hunt) trials(ctx context.Context, o Options, dir string, t recipes.Tria
 		}
 		out.Trials = append(out.Trials, trial)
 		if err := writeResult(h.dir, out); err != nil {
+			return nil, err
+		}
+		if err := run.Discard(r.Output); err != nil { // a dozen trials of a large model would fill a disk with them
 			return nil, err
 		}
 	}
