@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/kernels/linearloss"
@@ -38,6 +39,9 @@ type Report struct {
 	LR           float64
 	Tokens       int  // that counted
 	Skipped      bool // the gradients were not finite and nothing was written
+
+	// Took is the time of the step and its data, without measurements, samples and saving between steps.
+	Took time.Duration
 }
 
 // learner is one stage compiled: the pass that makes gradients and the one that applies them.

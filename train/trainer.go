@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/kernels/device"
@@ -242,6 +243,7 @@ func (t *Trainer) restore(saved []Moments) (map[string]*moments, error) {
 
 // step takes the next optimiser step.
 func (t *Trainer) step(p *Progress) (Report, error) {
+	began := time.Now()
 	batches := make([]Batch, t.Stage.Accumulate)
 	for k := range batches {
 		b, err := t.Data.Batch(p.Step*t.Stage.Accumulate + k)
@@ -256,6 +258,7 @@ func (t *Trainer) step(p *Progress) (Report, error) {
 	}
 	p.Step++
 	p.Global++
+	r.Took = time.Since(began)
 	if !r.Skipped {
 		p.Applied++
 		p.Skipped = 0

@@ -8,6 +8,7 @@ import (
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/infer"
 	"github.com/gojet/gojet/infer/sampling"
+	"github.com/gojet/gojet/infer/throughput"
 	"github.com/gojet/gojet/kernels/check"
 	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/layers"
@@ -143,12 +144,12 @@ func (b *bench) stepped(k benchDecode, e *infer.Engine, name string) ([]float64,
 func (b *bench) prompted(k benchDecode, e *infer.Engine, _ string) ([]float64, error) {
 	var ms []float64
 	for _, n := range []int{min(k.context, 4*benchedChunk), k.context, k.context, k.context} {
-		r := newBatchRun(e, batchPlan{prompt: n, batch: k.batch, answer: 1, chunk: min(benchedChunk, k.context), together: 1, fed: k.batch})
-		t, err := r.round(b.context)
+		r := throughput.New(e, throughput.Plan{Prompt: n, Batch: k.batch, Answer: 1, Chunk: min(benchedChunk, k.context), Together: 1, Fed: k.batch})
+		t, err := r.Round(b.context)
 		if err != nil {
 			return nil, err
 		}
-		ms = append(ms, float64(t.prefill)/float64(time.Millisecond))
+		ms = append(ms, float64(t.Prefill)/float64(time.Millisecond))
 	}
 	return ms[1:], nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/infer"
+	"github.com/gojet/gojet/infer/throughput"
 )
 
 type throughputFlags struct {
@@ -111,37 +112,31 @@ func (f *throughputFlags) plans(given func(string) bool) ([]batchPlan, error) {
 		if n < 1 || n > most {
 			return nil, fmt.Errorf("--prompt-len is %d, want 1 to %d", n, most)
 		}
-		p := batchPlan{prompt: n, batch: f.batch, most: mostRows, answer: f.answer, chunk: f.chunk, fed: f.fed}
+		p := batchPlan{Plan: throughput.Plan{Prompt: n, Batch: f.batch, Answer: f.answer, Chunk: f.chunk, Together: f.together, Fed: f.fed}, most: mostRows}
 		if !given("prefill-rows") {
-			p.fed = math.MaxInt // all
+			p.Fed = math.MaxInt // all
 		}
 		if row := paperSweep[n]; f.sweep && row.batch > 0 {
 			if !given("batch-size") {
-				p.batch = row.batch
+				p.Batch = row.batch
 			}
 			if !given("prefill-chunk-size") {
-				p.chunk = row.chunk
+				p.Chunk = row.chunk
 			}
 		}
 		if given("batch-size") {
 			p.most = f.batch
 		}
-		p.chunk, p.together = min(p.chunk, n), f.together
+		p.Chunk = min(p.Chunk, n)
 		plans = append(plans, p)
 	}
 	return plans, nil
 }
 
-// settled fills in what follows from the batch.
-func (f *throughputFlags) settled(p batchPlan) batchPlan {
-	const pass = 2048 // tokens that keep a machine busy
-	if p.together == 0 {
-		p.together = max(1, pass/p.chunk)
-	}
-	p.fed = min(p.fed, p.batch)
-	// What an engine takes at a time is no more than its capacity for one sequence.
-	p.together = max(1, min(p.together, p.fed, (p.prompt+p.answer)/p.chunk))
-	return p
+// batchPlan is a measurement, or the search for the largest batch that can be measured.
+type batchPlan struct {
+	throughput.Plan
+	most int // sequences, where the largest batch is looked for
 }
 
 // run measures, prints and draws.
@@ -150,7 +145,7 @@ func (f *throughputFlags) run(ctx context.Context, out io.Writer, plans []batchP
 	if err != nil {
 		return err
 	}
-	t := &throughput{flags: f, machine: machine}
+	t := &measurement{flags: f, machine: machine}
 	defer func() { err = errors.Join(err, t.machine.Close()) }()
 	if f.fit && machine.Device == nil {
 		return errors.New("--fit wants a GPU: what fits the memory of a CPU depends on what else runs")
@@ -179,15 +174,15 @@ func (f *throughputFlags) run(ctx context.Context, out io.Writer, plans []batchP
 	return nil
 }
 
-// throughput is the measuring on its way.
-type throughput struct {
+// measurement is the measuring on its way.
+type measurement struct {
 	flags   *throughputFlags
 	machine *autograd.Machine
 	model   *benchModel
 }
 
 // measure measures one model by all plans. Where first is given, a device takes the largest batch of its own, up to first's.
-func (t *throughput) measure(ctx context.Context, name string, plans []batchPlan, first []throughputRow) (rows []throughputRow, err error) {
+func (t *measurement) measure(ctx context.Context, name string, plans []batchPlan, first []throughputRow) (rows []throughputRow, err error) {
 	if t.model, err = openBenchModel(name, t.machine); err != nil {
 		return nil, err
 	}
@@ -197,7 +192,7 @@ func (t *throughput) measure(ctx context.Context, name string, plans []batchPlan
 	}()
 	for i, p := range plans {
 		if first != nil {
-			p.batch = first[i].Batch
+			p.Batch = first[i].Batch
 		}
 		row, err := t.point(ctx, p, first != nil)
 		if ctx.Err() != nil {
@@ -215,7 +210,7 @@ func (t *throughput) measure(ctx context.Context, name string, plans []batchPlan
 }
 
 // again opens a device and the model anew after a fault, such as too little memory.
-func (t *throughput) again() error {
+func (t *measurement) again() error {
 	if t.machine.Device == nil {
 		return nil
 	}
@@ -230,24 +225,24 @@ func (t *throughput) again() error {
 }
 
 // point measures one plan.
-func (t *throughput) point(ctx context.Context, p batchPlan, second bool) (throughputRow, error) {
+func (t *measurement) point(ctx context.Context, p batchPlan, second bool) (throughputRow, error) {
 	if t.machine.Device != nil && (t.flags.fit || second) {
 		if second {
-			p.most = p.batch
+			p.most = p.Batch
 		}
 		var err error
-		if p.batch, err = t.largest(ctx, p); err != nil {
+		if p.Batch, err = t.largest(ctx, p); err != nil {
 			return t.row(p), err
 		}
 	}
-	p = t.flags.settled(p)
+	p.Plan = p.Settled()
 	row := t.row(p)
 	peak := peakMemory(t.machine)
-	e, err := infer.New(t.model.Decoder, t.model.weights, t.machine, p.config())
+	e, err := infer.New(t.model.Decoder, t.model.weights, t.machine, p.Config())
 	if err != nil {
 		return row, err
 	}
-	row.CacheBytes, row.CacheBytesComputed = e.StateBytes()/int64(p.batch), t.model.cacheBytes(p.prompt+p.answer)
+	row.CacheBytes, row.CacheBytesComputed = e.StateBytes()/int64(p.Batch), t.model.cacheBytes(p.Prompt+p.Answer)
 	err = t.rounds(ctx, e, p, &row)
 	row.PeakBytes = peak()
 	if err = errors.Join(err, e.Close()); err == nil && row.CacheBytes != row.CacheBytesComputed {
@@ -257,29 +252,17 @@ func (t *throughput) point(ctx context.Context, p batchPlan, second bool) (throu
 }
 
 // row is a measurement before it is taken.
-func (t *throughput) row(p batchPlan) throughputRow {
-	return throughputRow{Model: t.model.name, Random: t.model.random, PromptLen: p.prompt, Batch: p.batch, MaxNewTokens: p.answer, Chunk: p.chunk,
-		PrefillBatch: p.together, PrefillRows: p.fed, Rounds: t.flags.rounds, Warmup: t.flags.warmup, WeightBytes: t.model.weights.Bytes()}
+func (t *measurement) row(p batchPlan) throughputRow {
+	return throughputRow{Model: t.model.name, Random: t.model.random, PromptLen: p.Prompt, Batch: p.Batch, MaxNewTokens: p.Answer, Chunk: p.Chunk,
+		PrefillBatch: p.Together, PrefillRows: p.Fed, Rounds: t.flags.rounds, Warmup: t.flags.warmup, WeightBytes: t.model.weights.Bytes()}
 }
 
 // rounds takes all rounds and keeps the speeds of those that count.
-func (t *throughput) rounds(ctx context.Context, e *infer.Engine, p batchPlan, row *throughputRow) error {
-	run := newBatchRun(e, p)
-	var prefill, first, decode []float64
-	for i := range t.flags.rounds {
-		times, err := run.round(ctx)
-		if err != nil {
-			return err
-		}
-		if i < t.flags.warmup {
-			continue
-		}
-		if p.fed > 0 {
-			prefill = append(prefill, float64(p.fed*p.prompt)/times.prefill.Seconds())
-			first = append(first, times.first.Seconds())
-		}
-		decode = append(decode, float64(p.batch*(p.answer-1))/times.decode.Seconds())
+func (t *measurement) rounds(ctx context.Context, e *infer.Engine, p batchPlan, row *throughputRow) error {
+	speeds, err := throughput.Measure(ctx, e, p.Plan, t.flags.rounds, t.flags.warmup)
+	if err != nil {
+		return err
 	}
-	row.Prefill, row.FirstToken, row.Decode = spreadOf(prefill), spreadOf(first), spreadOf(decode)
+	row.Prefill, row.FirstToken, row.Decode = spreadOf(speeds.Prefill), spreadOf(speeds.First), spreadOf(speeds.Decode)
 	return nil
 }

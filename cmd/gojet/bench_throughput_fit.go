@@ -6,17 +6,18 @@ import (
 	"fmt"
 
 	"github.com/gojet/gojet/infer"
+	"github.com/gojet/gojet/infer/throughput"
 )
 
 // mostRows is the largest batch that --fit looks at.
 const mostRows = 8192
 
 // largest finds the largest batch whose prompts and steps the device's memory holds.
-func (t *throughput) largest(ctx context.Context, p batchPlan) (int, error) {
+func (t *measurement) largest(ctx context.Context, p batchPlan) (int, error) {
 	free := t.machine.Device.Info().Free // when it was opened, without the weights
-	return fitBatch(p.most, free, t.model.cacheBytes(p.prompt+p.answer), func(batch int) (int64, error) {
-		p.batch = batch
-		peak, err := t.try(t.flags.settled(p))
+	return fitBatch(p.most, free, t.model.cacheBytes(p.Prompt+p.Answer), func(batch int) (int64, error) {
+		p.Batch = batch
+		peak, err := t.try(ctx, p)
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
@@ -27,50 +28,17 @@ func (t *throughput) largest(ctx context.Context, p batchPlan) (int, error) {
 	})
 }
 
-// try takes one chunk of a prompt, one step of all rows and the copies of states that a round holds, and returns the peak of memory, weights included.
-func (t *throughput) try(p batchPlan) (int64, error) {
+// try returns the peak of memory of a plan, weights included.
+func (t *measurement) try(ctx context.Context, p batchPlan) (int64, error) {
+	p.Plan = p.Settled()
 	peak := peakMemory(t.machine)
-	e, err := infer.New(t.model.Decoder, t.model.weights, t.machine, p.config())
+	e, err := infer.New(t.model.Decoder, t.model.weights, t.machine, p.Config())
 	if err != nil {
 		return 0, err
 	}
-	r := newBatchRun(e, p)
-	var parts []infer.Part
-	for row := range p.together {
-		parts = append(parts, infer.Part{Row: row, IDs: r.ids(row)[:p.chunk], Choose: true})
-	}
-	if _, err = e.Advance(parts); err == nil {
-		r.answer = 2
-		if err = r.assume(); err == nil {
-			_, err = r.decode(context.Background())
-		}
-		if err == nil {
-			err = r.copies()
-		}
-	}
+	err = throughput.New(e, p.Plan).Probe(ctx)
 	n := peak()
 	return n, errors.Join(err, e.Close())
-}
-
-// copies holds as many copies of states at once as a round does.
-func (r *batchRun) copies() error {
-	if r.fed >= r.batch {
-		return nil
-	}
-	var held []*infer.Snapshot
-	defer func() {
-		for _, s := range held {
-			r.engine.Drop(s)
-		}
-	}()
-	for row := range min(r.together, r.fed) {
-		s, err := r.engine.Snapshot(row, 0, false)
-		if err != nil {
-			return err
-		}
-		held = append(held, s)
-	}
-	return nil
 }
 
 // fitBatch finds the largest batch up to most that fits: try tells the memory that a batch takes, or why it does not fit. The first

@@ -10,10 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/checkpoints"
-	"github.com/gojet/gojet/infer"
-	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/layers"
 )
 
@@ -92,59 +89,6 @@ func TestThroughputCounts(t *testing.T) {
 	if _, err := os.Stat("/proc/self/status"); err == nil && m.PeakBytes < weights {
 		t.Errorf("the peak is %d bytes, less than the weights", m.PeakBytes)
 	}
-}
-
-// TestCopiedRows: sequences that get copies of state answer as if they had taken the prompt themselves.
-func TestCopiedRows(t *testing.T) {
-	c, err := checkpoints.ParseConfig([]byte(hybrid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := layers.NewDecoder(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cores := cpu.New(1)
-	defer cores.Close()
-	m := autograd.OnCPU(cores)
-	last := func(p batchPlan) []int32 {
-		e, err := infer.New(d, d.Draw(1), m, p.config())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() {
-			if err := e.Close(); err != nil {
-				t.Error(err)
-			}
-		}()
-		r := newBatchRun(e, p)
-		for range 2 { // a round leaves nothing behind
-			if _, err := r.round(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		ids := make([]int32, p.batch)
-		for row := range ids {
-			if n := e.RowLen(row); n != p.prompt+p.answer-1 {
-				t.Errorf("row %d has %d tokens, want %d", row, n, p.prompt+p.answer-1)
-			}
-			ids[row], _ = e.Chosen(row)
-		}
-		return ids
-	}
-	p := batchPlan{prompt: 13, batch: 5, answer: 6, chunk: 4, together: 2, fed: 5}
-	whole := last(p)
-	p.fed = 2
-	copied := last(p)
-	if want := []int32{whole[0], whole[1], whole[0], whole[1], whole[0]}; !slices.Equal(copied, want) {
-		t.Errorf("copies go on to %v, want %v", copied, want)
-	}
-	p.together = 1
-	if alone := last(p); !slices.Equal(alone, copied) {
-		t.Errorf("prompts one by one go on to %v, together to %v", alone, copied)
-	}
-	p.fed = 0
-	last(p)
 }
 
 // TestFitBatch looks for the largest batch in memories whose sequences take some more than their caches.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"time"
 
 	"github.com/gojet/gojet/checkpoints/run"
 	"github.com/gojet/gojet/checkpoints/safetensors"
@@ -200,13 +199,8 @@ func measure(e train.Evaluation) measured {
 
 // hooks connect the trainer with records and checkpoints.
 func (l *launch) hooks(ctx context.Context, s train.Stage) train.Hooks {
-	began := time.Now()
 	return train.Hooks{
-		Step: func(p train.Progress, r train.Report) error {
-			took := time.Since(began)
-			began = time.Now()
-			return l.took(s, p, r, took)
-		},
+		Step: func(p train.Progress, r train.Report) error { return l.took(s, p, r) },
 		Eval: func(p train.Progress, e train.Evaluation) error {
 			l.memory.Progress = p
 			l.memory.Latest[s.Model] = measure(e)
@@ -227,7 +221,7 @@ func (l *launch) hooks(ctx context.Context, s train.Stage) train.Hooks {
 }
 
 // took records a step.
-func (l *launch) took(s train.Stage, p train.Progress, r train.Report, d time.Duration) error {
+func (l *launch) took(s train.Stage, p train.Progress, r train.Report) error {
 	l.memory.Tokens += int64(r.Tokens)
 	if r.Skipped {
 		l.memory.Skipped++
@@ -248,8 +242,8 @@ func (l *launch) took(s train.Stage, p train.Progress, r train.Report, d time.Du
 	add(tracking.GradNorm, r.GradNorm)
 	add(tracking.Tokens, float64(r.Tokens))
 	add(tracking.Skipped, float64(l.memory.Skipped))
-	add(tracking.StepSeconds, d.Seconds())
-	add(tracking.TokensPerSecond, float64(r.Tokens)/d.Seconds())
+	add(tracking.StepSeconds, r.Took.Seconds())
+	add(tracking.TokensPerSecond, float64(r.Tokens)/r.Took.Seconds())
 	if err := l.track.Log(row); err != nil {
 		return err
 	}

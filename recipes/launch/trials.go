@@ -7,11 +7,11 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/gojet/gojet/checkpoints"
 	"github.com/gojet/gojet/checkpoints/run"
 	"github.com/gojet/gojet/infer"
+	"github.com/gojet/gojet/infer/throughput"
 	"github.com/gojet/gojet/layers"
 	"github.com/gojet/gojet/recipes"
 	"github.com/gojet/gojet/search"
@@ -258,39 +258,16 @@ func pace(s train.Stage, rows []tracking.Row) (tokensPerSecond, seconds, loss fl
 	return float64(s.Rows*s.Length*s.Accumulate) / times[len(times)/2], seconds, loss
 }
 
-// throughput continues Rows sequences of Context tokens by Tokens steps with the engine that generates.
+// throughput continues Rows sequences of Context tokens by Tokens steps with the engine that generates: the second of two rounds.
 func (h *hunt) throughput(ctx context.Context, net *train.Net, t recipes.Trial) (decode, prefill float64, err error) {
-	e, err := infer.New(net.Decoder, net.Weights, h.machine, infer.Config{Rows: t.Rows, Capacity: t.Context + t.Tokens + 1, Chunk: min(t.Context, 512)})
+	p := throughput.Plan{Prompt: t.Context, Batch: t.Rows, Answer: t.Tokens + 1, Chunk: min(t.Context, throughput.Pass), Fed: t.Rows}.Settled()
+	e, err := infer.New(net.Decoder, net.Weights, h.machine, p.Config())
 	if err != nil {
 		return 0, 0, err
 	}
-	defer func() { err = errors.Join(err, e.Close()) }()
-	prompt, rows, next := make([]int32, t.Context), make([]int, t.Rows), make([]int32, t.Rows)
-	for i := range prompt {
-		prompt[i] = int32(i % e.Vocab())
+	s, err := throughput.Measure(ctx, e, p, 2, 1)
+	if err = errors.Join(err, e.Close()); err != nil {
+		return 0, 0, err
 	}
-	var began time.Time
-	for row := range rows {
-		rows[row] = row
-		if row == min(1, t.Rows-1) { // the first compiles
-			e.ResetRow(row)
-			began = time.Now()
-		}
-		if _, err := e.FeedRow(row, prompt); err != nil {
-			return 0, 0, err
-		}
-	}
-	prefill = float64(max(1, t.Rows-1)*t.Context) / time.Since(began).Seconds()
-	for step := range t.Tokens + 1 {
-		if err := ctx.Err(); err != nil {
-			return 0, 0, err
-		}
-		if step == 1 { // the first compiles
-			began = time.Now()
-		}
-		if _, err := e.Step(rows, next); err != nil {
-			return 0, 0, err
-		}
-	}
-	return float64(t.Rows*t.Tokens) / time.Since(began).Seconds(), prefill, nil
+	return s.Decode[0], s.Prefill[0], nil
 }
