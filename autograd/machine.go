@@ -8,6 +8,7 @@ import (
 	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/kernels/normal"
+	"github.com/gojet/gojet/kernels/vec"
 )
 
 // Machine is what executors run on: the cores of the CPU, or a device. Values that live across runs are made by it and
@@ -113,7 +114,7 @@ func (m *Machine) write(p, v Value) {
 	d := m.Device
 	full := func(t device.Tensor) {
 		if v.BF16 != nil {
-			device.Upload(d, t, bf16.Floats(v.BF16))
+			device.Upload(d, t, m.widened(v.BF16))
 		} else {
 			device.Upload(d, t, v.F32)
 		}
@@ -127,10 +128,37 @@ func (m *Machine) write(p, v Value) {
 	case p.Dev.Type == device.BF16 && v.BF16 != nil:
 		device.Upload(d, p.Dev, v.BF16)
 	case p.Dev.Type == device.BF16:
-		device.Upload(d, p.Dev, bf16.Rounded(v.F32))
+		device.Upload(d, p.Dev, m.rounded(v.F32))
 	default:
 		full(p.Dev)
 	}
+}
+
+// converted is a part of a conversion's size: enough to be worth a core's while.
+const converted = 1 << 16
+
+// rounded is bf16.Rounded on all cores.
+func (m *Machine) rounded(xs []float32) []bf16.BF16 {
+	type args struct {
+		ys []bf16.BF16
+		xs []float32
+	}
+	j := cpu.Borrow(m.Cores, args{make([]bf16.BF16, len(xs)), xs})
+	defer j.Return()
+	j.For(len(xs), converted, func(a *args, _ *cpu.Worker, lo, hi int) { vec.ToBF16(a.ys[lo:hi], a.xs[lo:hi]) })
+	return j.Args.ys
+}
+
+// widened is bf16.Floats on all cores.
+func (m *Machine) widened(xs []bf16.BF16) []float32 {
+	type args struct {
+		ys []float32
+		xs []bf16.BF16
+	}
+	j := cpu.Borrow(m.Cores, args{make([]float32, len(xs)), xs})
+	defer j.Return()
+	j.For(len(xs), converted, func(a *args, _ *cpu.Worker, lo, hi int) { vec.FromBF16(a.ys[lo:hi], a.xs[lo:hi]) })
+	return j.Args.ys
 }
 
 // Zeros makes a value of zeros that lives across runs.
@@ -209,7 +237,7 @@ func (m *Machine) Fetch(v Value) (Value, error) {
 	case device.BF16:
 		h := make([]bf16.BF16, from.Len)
 		err := device.Download(m.Device, h, from)
-		return Value{Shape: v.Shape, F32: bf16.Floats(h)}, err
+		return Value{Shape: v.Shape, F32: m.widened(h)}, err
 	}
 	h := make([]float32, from.Len)
 	return Value{Shape: v.Shape, F32: h}, device.Download(m.Device, h, from)

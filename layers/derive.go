@@ -3,9 +3,11 @@ package layers
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/gojet/gojet/autograd"
+	"github.com/gojet/gojet/bf16"
 )
 
 // From makes weights for d out of those of a model with as many layers: everything outside the mixers and every mixer of
@@ -16,30 +18,24 @@ func (d *Decoder) From(base *Decoder, w Weights, seed uint64, mapProjections boo
 	if len(d.mixers) != len(base.mixers) {
 		return nil, fmt.Errorf("layers: a model of %d layers cannot start from one of %d", len(d.mixers), len(base.mixers))
 	}
-	made := Weights{}
-	add := func(prefix string, i int, ps []Param) error {
-		for _, p := range ps {
-			p.Name = prefix + p.Name
-			v, err := d.inherit(p, i, base, w, mapProjections)
-			if err != nil {
-				return err
-			}
-			if v.None() {
-				v = autograd.Float32s(p.Draw(seed), p.Shape...)
-			}
-			made[p.Name] = v
-		}
-		return nil
-	}
-	if err := add("", -1, d.outside()); err != nil {
-		return nil, err
-	}
+	params, layer := d.outside(), map[string]int{}
 	for i, m := range d.mixers {
-		if err := add(layerPrefix(i)+"self_attn.", i, m.Params()); err != nil {
-			return nil, err
+		for _, p := range m.Params() {
+			p.Name = layerPrefix(i) + "self_attn." + p.Name
+			params, layer[p.Name] = append(params, p), i
 		}
 	}
-	return made, nil
+	return together(params, func(p Param) (autograd.Value, error) {
+		i, mixes := layer[p.Name]
+		if !mixes {
+			i = -1
+		}
+		v, err := d.inherit(p, i, base, w, mapProjections)
+		if err == nil && v.None() {
+			v = autograd.Float32s(p.Draw(seed), p.Shape...)
+		}
+		return v, err
+	})
 }
 
 // outside lists the weights that belong to no mixer.
@@ -92,13 +88,15 @@ func repeatHeads(w []float32, size, times int) []float32 {
 
 // floats copies a weight of any form.
 func floats(v autograd.Value) []float32 {
+	switch {
+	case v.F32 != nil:
+		return slices.Clone(v.F32)
+	case v.BF16 != nil:
+		return bf16.Floats(v.BF16)
+	}
 	f := make([]float32, v.Len())
 	for i := range f {
-		if v.BF16 != nil {
-			f[i] = v.BF16[i].Float32()
-		} else {
-			f[i] = float32(v.At(i))
-		}
+		f[i] = float32(v.At(i))
 	}
 	return f
 }

@@ -2,7 +2,10 @@ package layers
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/bf16"
@@ -33,11 +36,10 @@ func (d *Decoder) Load(c *checkpoints.Checkpoint, form Storage) (Weights, error)
 	if err := c.Match(specs); err != nil {
 		return nil, err
 	}
-	w := Weights{}
-	for _, p := range d.params {
+	return together(d.params, func(p Param) (autograd.Value, error) {
 		t, ok := c.Tensor(p.Name)
 		if !ok {
-			return nil, fmt.Errorf("layers: %s is missing from the checkpoint", p.Name)
+			return autograd.Value{}, fmt.Errorf("layers: %s is missing from the checkpoint", p.Name)
 		}
 		v := autograd.Value{Shape: p.Shape}
 		if form == AsStored && len(p.Shape) == 2 {
@@ -50,21 +52,40 @@ func (d *Decoder) Load(c *checkpoints.Checkpoint, form Storage) (Weights, error)
 		if v.None() {
 			data, err := t.Float32s()
 			if err != nil {
-				return nil, err
+				return autograd.Value{}, err
 			}
 			v.F32 = data
 		}
-		w[p.Name] = v
+		return v, nil
+	})
+}
+
+// together makes the weights of all params, several at the same time: a large model has gigabytes of them.
+func together(params []Param, value func(p Param) (autograd.Value, error)) (Weights, error) {
+	values := make([]autograd.Value, len(params))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range params {
+		group.Go(func() (err error) {
+			values[i], err = value(p)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	w := make(Weights, len(params))
+	for i, p := range params {
+		w[p.Name] = values[i]
 	}
 	return w, nil
 }
 
 // Draw makes fresh weights from a seed.
 func (d *Decoder) Draw(seed uint64) Weights {
-	w := Weights{}
-	for _, p := range d.params {
-		w[p.Name] = autograd.Float32s(p.Draw(seed), p.Shape...)
-	}
+	w, _ := together(d.params, func(p Param) (autograd.Value, error) { // which does not fail
+		return autograd.Float32s(p.Draw(seed), p.Shape...), nil
+	})
 	return w
 }
 
