@@ -73,7 +73,7 @@ func (s Search) Markdown() string {
 func (s Search) HTML() string {
 	w := &htmlPage{plots: s.Plots}
 	w.WriteString("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>" + html.EscapeString(s.Name) + `</title><style>
-body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}
+body{font:15px/1.5 system-ui,sans-serif;max-width:95em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0;display:block;overflow-x:auto}
 th,td{border:1px solid #ddd;padding:.25em .6em;text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
@@ -122,7 +122,7 @@ func (s Search) placement(p page) {
 	p.table(head("placement", by), append(rows, cells("no full layer", f.None, by)))
 	if len(f.Checks) > 0 {
 		p.heading(3, "Against other placements of the same budget")
-		p.text(fmt.Sprintf("On %d sets of questions that the search has not seen: means, and how often the placement found is better.", len(f.Checks)))
+		p.text(fmt.Sprintf("On %s that the search has not seen: means, and how often the placement found is better.", f.sets("")))
 		s.checks(p, f, by)
 	}
 	p.heading(3, "Importance of layers")
@@ -196,6 +196,14 @@ func heat(single []placement.Ranked, by []search.Objective) [][]cell {
 	return rows
 }
 
+// millions writes a number of parameters.
+func millions(n int64) string {
+	if n < 1e9 {
+		return fmt.Sprintf("%.2f M", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.2f B", float64(n)/1e9)
+}
+
 func (s Search) trials(p page, t *Trials, first string) {
 	p.text(fmt.Sprintf("Placement %s, the same data, seed and steps. Throughput on %s: %d sequences after %d tokens.", t.Placement, t.Device, t.Rows, t.Context))
 	trained := t.Trained()
@@ -206,7 +214,7 @@ func (s Search) trials(p page, t *Trials, first string) {
 	by := Names(trained[0].Scores)
 	var rows [][]cell
 	for _, x := range t.Trials {
-		row := []cell{plain(x.Name), plain(fmt.Sprintf("%.3g M", float64(x.Parameters)/1e6)), plain(fmt.Sprintf("%.1f KiB", float64(x.StateBytes)/1024))}
+		row := []cell{plain(x.Name), plain(millions(x.Parameters)), plain(fmt.Sprintf("%.1f KiB", float64(x.StateBytes)/1024))}
 		if x.Left != "" {
 			rows = append(rows, append(row, plain(x.Left)))
 			continue

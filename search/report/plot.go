@@ -10,6 +10,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/gojet/gojet/search"
+	"github.com/gojet/gojet/train/tracking"
 )
 
 // Colours that are told apart by people of all kinds of colour vision.
@@ -68,6 +69,8 @@ func (p Placement) PlotByFull() (string, error) {
 	c.Add(teacher, l, dots)
 	c.Legend.Add("searched", l)
 	c.Legend.Add("teacher", teacher)
+	c.Legend.Top = true
+	c.Y.Tick.Marker = plot.TickerFunc(tracking.LinearTicks)
 	return svg(c)
 }
 
@@ -116,5 +119,6 @@ func (t Trials) Plot(o search.Objective) (string, error) {
 	}
 	c.Add(names)
 	c.Legend.Top = true
+	c.Y.Tick.Marker = plot.TickerFunc(tracking.LinearTicks)
 	return svg(c)
 }

@@ -77,10 +77,18 @@ func (p Placement) Summary() string {
 	o := p.Objectives[0]
 	text := fmt.Sprintf("%s %.4f (teacher %.4f, no full layer %.4f)", o, p.Best.Scores[o], p.Teacher[o], p.None[o])
 	if len(p.Checks) > 0 {
-		text += fmt.Sprintf("; on %d other sets of questions %.4f, evenly spaced %.4f, random %.4f", len(p.Checks),
+		text += fmt.Sprintf("; on %s %.4f, evenly spaced %.4f, random %.4f", p.sets("other "),
 			p.Mean(o, func(c Check) search.Scores { return c.Searched }), p.Mean(o, func(c Check) search.Scores { return c.Even }), p.Mean(o, func(c Check) search.Scores { return c.Random }))
 	}
 	return strings.TrimSpace(text)
+}
+
+// sets counts the sets of questions of the checks.
+func (p Placement) sets(which string) string {
+	if len(p.Checks) == 1 {
+		return "1 " + which + "set of questions"
+	}
+	return fmt.Sprintf("%d %ssets of questions", len(p.Checks), which)
 }
 
 // Trials is the result of comparing blocks, or shapes of one.

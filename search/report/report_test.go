@@ -104,4 +104,16 @@ func TestSummary(t *testing.T) {
 	if got := p.Summary(); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
+	p.Checks = p.Checks[:1]
+	if got := p.Summary(); !strings.Contains(got, "on 1 other set of questions ") {
+		t.Errorf("with one set: %q", got)
+	}
+}
+
+func TestMillions(t *testing.T) {
+	for n, want := range map[int64]string{413_000: "0.41 M", 999_000_000: "999.00 M", 1_723_936_256: "1.72 B"} {
+		if got := millions(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
 }

@@ -228,13 +228,13 @@ func (c *canvas) held(name string, segments []segment, style draw.LineStyle) err
 // scale sets the range of the loss, with some room, and marks that fit it.
 func (c *canvas) scale() {
 	if c.X.Max > c.X.Min {
-		c.X.Tick.Marker = plot.TickerFunc(linearTicks)
+		c.X.Tick.Marker = plot.TickerFunc(LinearTicks)
 	}
 	least, greatest := c.least, c.greatest
 	if !c.log {
 		room := max(0.04*(greatest-least), 1e-3*math.Abs(greatest), 1e-9)
 		c.Y.Min, c.Y.Max = least-room, greatest+room
-		c.Y.Tick.Marker = plot.TickerFunc(linearTicks)
+		c.Y.Tick.Marker = plot.TickerFunc(LinearTicks)
 		return
 	}
 	room := max(math.Pow(greatest/least, 0.04), 1.001)
@@ -242,8 +242,8 @@ func (c *canvas) scale() {
 	c.Y.Tick.Marker = plot.TickerFunc(logTicks)
 }
 
-// linearTicks marks up to eleven multiples of 1, 2 or 5 times a power of ten.
-func linearTicks(least, greatest float64) []plot.Tick {
+// LinearTicks marks up to eleven multiples of 1, 2 or 5 times a power of ten.
+func LinearTicks(least, greatest float64) []plot.Tick {
 	const rounding = 1e-6 // of a mark's place, in marks
 	size := math.Pow(10, math.Floor(math.Log10(greatest-least)))
 	for _, part := range []float64{0.1, 0.2, 0.5} {
@@ -260,7 +260,7 @@ func linearTicks(least, greatest float64) []plot.Tick {
 	return ticks
 }
 
-// logTicks marks 1, 2, 5 of each decade, or as linearTicks where the range is too narrow to hold enough of those.
+// logTicks marks 1, 2, 5 of each decade, or as LinearTicks where the range is too narrow to hold enough of those.
 func logTicks(least, greatest float64) []plot.Tick {
 	var ticks []plot.Tick
 	for e := math.Floor(math.Log10(least)); e <= math.Log10(greatest); e++ {
@@ -271,7 +271,7 @@ func logTicks(least, greatest float64) []plot.Tick {
 		}
 	}
 	if len(ticks) < 3 {
-		return linearTicks(least, greatest)
+		return LinearTicks(least, greatest)
 	}
 	return ticks
 }
