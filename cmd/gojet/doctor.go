@@ -142,7 +142,7 @@ func (f *doctorFlags) run(out io.Writer) error {
 	cores := cpu.New(0)
 	defer cores.Close()
 	asked := func(yield func(check.Case) bool) {
-		for c := range conformance.Cases() {
+		for c := range conformance.Cases(d != nil && !d.Info().Emulated) {
 			if strings.Contains(c.Op, f.filter) && !yield(c) {
 				return
 			}

@@ -2,6 +2,7 @@ package attention
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/gojet/gojet/kernels/check"
 	"github.com/gojet/gojet/kernels/cpu"
@@ -11,9 +12,26 @@ import (
 
 // Conformance is the battery of the operation.
 func Conformance() []check.Case {
-	cases := forwardCases()
-	cases = append(cases, cachedCases()...)
-	return append(cases, backwardCases()...)
+	return slices.Concat(forwardCases(), cachedCases(), backwardCases())
+}
+
+// Large is the part of the battery for GPUs alone: more tiles, and more ranges of a cache, than a device has processors.
+func Large() []check.Case {
+	offsets := []int32{5, 600, 600, 729, 1499}
+	at, after := packed.Sequences{Cu: []int32{1, 2, 2, 3, 4, 64}, Pos: []int32{5999, 7, 4095, 4096, 2000}, Slot: someRows()},
+		packed.Sequences{Cu: []int32{1, 2, 302, 302, 752}, Pos: []int32{999, 200, 7, 50}, Slot: someRows()}
+	cases := []check.Case{
+		forwardCase(Config{Heads: 12, KVHeads: 2, Dim: 128}, 1500, false, offsets...),
+		forwardCase(Config{Heads: 12, KVHeads: 12, Dim: 64, Window: 300}, 1500, false, offsets...),
+		cachedCase(Config{Heads: 12, KVHeads: 2, Dim: 128}, 6000, at),
+		cachedCase(Config{Heads: 24, KVHeads: 2, Dim: 64}, 1000, after),
+		backwardCase(grouped(), 1500, DeviceBackwardArgs{}, offsets...),
+		backwardCase(grouped(), 1500, DeviceBackwardArgs{split: 1}, offsets...),
+	}
+	for i := range cases {
+		cases[i].Only = []device.Type{device.BF16}
+	}
+	return cases
 }
 
 func forwardCases() []check.Case {
@@ -39,12 +57,6 @@ func forwardCases() []check.Case {
 		forwardCase(Config{Heads: 2, KVHeads: 1, Dim: 256}, 97, true, 0, 30, 97),
 		forwardCase(Config{Heads: 140, KVHeads: 1, Dim: 8}, 5, true, whole(5)...),
 	)
-	// More tiles than a device has processors.
-	for _, c := range []Config{{Heads: 12, KVHeads: 2, Dim: 128}, {Heads: 12, KVHeads: 12, Dim: 64, Window: 300}} {
-		large := forwardCase(c, 1500, false, 5, 600, 600, 729, 1499)
-		large.Large, large.Only = true, []device.Type{device.BF16}
-		cases = append(cases, large)
-	}
 	return cases
 }
 
@@ -90,6 +102,9 @@ func forwardCase(c Config, n int, portable bool, cu ...int32) check.Case {
 	}
 }
 
+// someRows are the rows of a cache that sequences have.
+func someRows() []int32 { return []int32{3, 0, 1, 4, 2} }
+
 // cachedCases are calls with a cache: single tokens, chunks, both together, rings that wrap within a chunk.
 func cachedCases() []check.Case {
 	of := func(lengths ...int32) []int32 {
@@ -99,12 +114,7 @@ func cachedCases() []check.Case {
 		}
 		return cu
 	}
-	slots := []int32{3, 0, 1, 4, 2}
-	// More ranges and more tiles than a device has processors.
-	large := cachedCase(Config{Heads: 12, KVHeads: 2, Dim: 128}, 6000, packed.Sequences{Cu: of(1, 0, 1, 1, 60), Pos: []int32{5999, 7, 4095, 4096, 2000}, Slot: slots})
-	larger := cachedCase(Config{Heads: 24, KVHeads: 2, Dim: 64}, 1000, packed.Sequences{Cu: of(1, 300, 0, 450), Pos: []int32{999, 200, 7, 50}, Slot: slots})
-	large.Large, large.Only = true, []device.Type{device.BF16}
-	larger.Large, larger.Only = large.Large, large.Only
+	slots := someRows()
 	return []check.Case{
 		cachedCase(Config{Heads: 6, KVHeads: 2, Dim: 128}, 1200, packed.Sequences{Cu: of(1, 1, 0, 1, 1), Pos: []int32{1100, 0, 17, 1023, 31}, Slot: slots}),
 		cachedCase(Config{Heads: 2, KVHeads: 1, Dim: 64}, 300, packed.Sequences{Cu: of(1, 90, 0, 9, 8), Pos: []int32{200, 70, 17, 0, 290}, Slot: slots}),
@@ -114,7 +124,6 @@ func cachedCases() []check.Case {
 		cachedCase(Config{Heads: 2, KVHeads: 1, Dim: 5, Window: 1}, 1, packed.Sequences{Cu: of(1, 10, 0, 2), Pos: []int32{48, 0, 0, 3}, Slot: slots}),
 		cachedCase(Config{Heads: 2, KVHeads: 1, Dim: 256}, 80, packed.Sequences{Cu: of(1, 20), Pos: []int32{79, 30}, Slot: slots[1:]}),
 		cachedCase(Config{Heads: 2, KVHeads: 1, Dim: 128}, 500, packed.Sequences{Cu: of(140, 9, 0, 129), Pos: []int32{0, 300, 2, 256}, Slot: slots}),
-		large, larger,
 	}
 }
 

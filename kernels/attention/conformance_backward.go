@@ -10,13 +10,16 @@ import (
 	"github.com/gojet/gojet/kernels/packed"
 )
 
+// grouped is a usual shape of heads.
+func grouped() Config { return Config{Heads: 6, KVHeads: 2, Dim: 128} }
+
 // backwardCases are the backward's part of Conformance. They share shapes, because every shape is compiled.
 func backwardCases() []check.Case {
 	whole := func(n int) []int32 { return []int32{0, int32(n)} }
 	awkward := []int32{3, 4, 6, 6, 71, 203} // of 210 tokens: outside ones, single ones, an empty sequence
 	fused, portable := DeviceBackwardArgs{}, DeviceBackwardArgs{portable: true}
 	one, two := DeviceBackwardArgs{split: 1}, DeviceBackwardArgs{split: 2}
-	wide := Config{Heads: 6, KVHeads: 2, Dim: 128}
+	wide := grouped()
 	narrow := Config{Heads: 2, KVHeads: 1, Dim: 64, Window: 129, Scale: 0.2}
 	cases := []check.Case{
 		backwardCase(wide, 1, fused, whole(1)...),
@@ -26,11 +29,6 @@ func backwardCases() []check.Case {
 		backwardCase(Config{Heads: 2, KVHeads: 1, Dim: 128, Window: 40}, 300, one, whole(300)...),
 		backwardCase(narrow, 400, fused, whole(400)...),
 		backwardCase(Config{Heads: 4, KVHeads: 2, Dim: 64}, 210, one, awkward...),
-	}
-	for _, split := range []DeviceBackwardArgs{fused, one} {
-		large := backwardCase(wide, 1500, split, 5, 600, 600, 729, 1499)
-		large.Large = true
-		cases = append(cases, large)
 	}
 	for i := range cases {
 		cases[i].Only = []device.Type{device.BF16}

@@ -11,7 +11,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	check.Battery(t, append(forwardCases(), cachedCases()...))
+	check.Battery(t, Conformance(), Large)
 }
 
 // Few of many sequences have tokens.

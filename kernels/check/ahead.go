@@ -45,10 +45,10 @@ func Ahead(cases iter.Seq[Case], types func(c *Case) []device.Type) iter.Seq[*Ca
 
 // RunsOn tells whether the case is for the CPU, and for which types on a device, which may be nil.
 func (c *Case) RunsOn(d *device.Device) (cpu bool, types []device.Type) {
-	if d != nil && c.GPU != nil && !(c.Large && d.Info().Emulated) {
+	if d != nil && c.GPU != nil && !(c.large && d.Info().Emulated) {
 		types = c.Types()
 	}
-	return c.CPU != nil && !c.Large, types
+	return c.CPU != nil && !c.large, types
 }
 
 // References are the types in which a case's reference is needed, where it runs on the CPU or not and on a device in types.

@@ -49,8 +49,8 @@ type Case struct {
 	Args []Operand
 	// Only restricts the types that a GPU runs; nil is float32 and bfloat16.
 	Only []device.Type
-	// Large keeps the case from the emulator and the CPU, where it would take too long.
-	Large bool
+
+	large bool // not for the emulator and the CPU, where it would take too long
 
 	Reference func(a [][]float64)
 	CPU       func(c *cpu.Cores, a [][]float32) // nil where the CPU has no kernel of its own

@@ -10,7 +10,7 @@ import (
 
 // rehearse compiles what the cases launch for the compute capabilities that gojet serves, and holds launches to their
 // limits. It is what a build for GPUs tests where there is none.
-func rehearse(t TB, cases []Case) {
+func rehearse(t TB, cases []Case, large []func() []Case) {
 	t.Helper()
 	for _, capability := range [][2]int{{8, 0}, {9, 0}} {
 		d, err := device.Rehearse(capability[0], capability[1])
@@ -18,6 +18,7 @@ func rehearse(t TB, cases []Case) {
 			t.Logf("not compiled: %v", err)
 			return
 		}
+		cases, large = withLarge(cases, large), nil
 		for i := range cases {
 			for _, kind := range cases[i].Types() {
 				if cases[i].GPU == nil {

@@ -15,9 +15,18 @@ type TB interface {
 	Fatal(args ...any)
 }
 
-// Battery runs cases on this machine's CPU and, where the build has a driver and the machine a device, on that. It is
-// what tests call; doctor prints the same verdicts as a table.
-func Battery(t TB, cases []Case) {
+// Large makes the cases that the emulator and the CPU leave out, where they would take too long.
+func Large(battery func() []Case) []Case {
+	cases := battery()
+	for i := range cases {
+		cases[i].large = true
+	}
+	return cases
+}
+
+// Battery runs cases on this machine's CPU and, where the build has a driver and the machine a device, on that, with the large
+// ones. It is what tests call; doctor prints the same verdicts as a table.
+func Battery(t TB, cases []Case, large ...func() []Case) {
 	t.Helper()
 	if len(cases) == 0 {
 		t.Fatal("the battery is empty")
@@ -26,11 +35,14 @@ func Battery(t TB, cases []Case) {
 	d, err := device.Open(0)
 	if errors.Is(err, device.ErrNone) {
 		t.Logf("on the CPU only: %v", err)
-		rehearse(t, cases)
+		rehearse(t, cases, large)
 	} else if err != nil {
 		t.Fatal(err)
 	} else {
 		defer d.Close()
+		if !d.Info().Emulated {
+			cases = withLarge(cases, large)
+		}
 	}
 	references := func(c *Case) []device.Type { return References(c.RunsOn(d)) }
 	for c := range Ahead(slices.Values(cases), references) {
@@ -47,6 +59,13 @@ func Battery(t TB, cases []Case) {
 			}
 		}
 	}
+}
+
+func withLarge(cases []Case, large []func() []Case) []Case {
+	for _, battery := range large {
+		cases = append(cases, Large(battery)...)
+	}
+	return cases
 }
 
 func report(t T, v Verdict) {

@@ -29,10 +29,17 @@ import (
 	"github.com/gojet/gojet/kernels/swiglu"
 )
 
-// Cases goes over the battery of every operation. Operands are large: those of one operation exist at a time.
-func Cases() iter.Seq[check.Case] {
+// Cases goes over the battery of every operation, with those for a GPU alone if it is asked for. Operands are large: those of
+// one operation exist at a time.
+func Cases(large bool) iter.Seq[check.Case] {
+	all := batteries()
+	if large {
+		for _, battery := range largeBatteries() {
+			all = append(all, func() []check.Case { return check.Large(battery) })
+		}
+	}
 	return func(yield func(check.Case) bool) {
-		for _, battery := range batteries() {
+		for _, battery := range all {
 			for _, c := range battery() {
 				if !yield(c) {
 					return
@@ -59,6 +66,10 @@ func batteries() []func() []check.Case {
 		normal.Conformance, pointwise.Conformance, rmsnorm.Conformance, rope.Conformance, rows.Conformance,
 		sampling.Conformance, sums.Conformance, swiglu.Conformance,
 	}
+}
+
+func largeBatteries() []func() []check.Case {
+	return []func() []check.Case{attention.Large, conv.Large, gateddelta.Large, gatedlinear.Large, linear.Large, rmsnorm.Large, sampling.Large}
 }
 
 func benchmarks() []func() []check.Benchmark {

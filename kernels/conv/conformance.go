@@ -13,20 +13,30 @@ import (
 
 // Conformance is the battery of the operation.
 func Conformance() []check.Case {
+	return problemCases([]problemCase{
+		{Config: Config{Dim: 64, Taps: 4, SiLU: true}, lengths: []int{62, 1, 0, 2, 70}, gap: 3, cache: true, bias: true},
+		{Config: Config{Dim: 320, Taps: 4, SiLU: true}, lengths: []int{131}},
+		{Config: Config{Dim: 19, Taps: 4, SiLU: true}, lengths: []int{1, 2, 0, 1, 63, 65}, cache: true},
+		{Config: Config{Dim: 12, Taps: 4}, lengths: []int{1, 1, 0, 1, 3, 1}, gap: 2, cache: true},
+		{Config: Config{Dim: 8, Taps: 4, SiLU: true}, lengths: []int{1, 1, 1}, cache: true},
+		{Config: Config{Dim: 22, Taps: 3, SiLU: true}, lengths: []int{5, 0, 30}, gap: 40, cache: true},
+		{Config: Config{Dim: 24, Taps: 1}, lengths: []int{3, 4}},
+		{Config: Config{Dim: 16, Taps: 2, SiLU: true}, lengths: []int{33}, cache: true},
+		{Config: Config{Dim: 10, Taps: 7, SiLU: true}, lengths: []int{3, 66}, cache: true, bias: true},
+	})
+}
+
+// Large is the part of the battery for GPUs alone.
+func Large() []check.Case {
+	return problemCases([]problemCase{
+		{Config: Config{Dim: 3072, Taps: 4, SiLU: true}, lengths: []int{300, 0, 211}, gap: 5, cache: true},
+	})
+}
+
+func problemCases(problems []problemCase) []check.Case {
 	var cases []check.Case
 	for _, dynamic := range []bool{false, true} {
-		for _, p := range []problemCase{
-			{Config: Config{Dim: 64, Taps: 4, SiLU: true}, lengths: []int{62, 1, 0, 2, 70}, gap: 3, cache: true, bias: true},
-			{Config: Config{Dim: 320, Taps: 4, SiLU: true}, lengths: []int{131}},
-			{Config: Config{Dim: 19, Taps: 4, SiLU: true}, lengths: []int{1, 2, 0, 1, 63, 65}, cache: true},
-			{Config: Config{Dim: 12, Taps: 4}, lengths: []int{1, 1, 0, 1, 3, 1}, gap: 2, cache: true},
-			{Config: Config{Dim: 8, Taps: 4, SiLU: true}, lengths: []int{1, 1, 1}, cache: true},
-			{Config: Config{Dim: 22, Taps: 3, SiLU: true}, lengths: []int{5, 0, 30}, gap: 40, cache: true},
-			{Config: Config{Dim: 24, Taps: 1}, lengths: []int{3, 4}},
-			{Config: Config{Dim: 16, Taps: 2, SiLU: true}, lengths: []int{33}, cache: true},
-			{Config: Config{Dim: 10, Taps: 7, SiLU: true}, lengths: []int{3, 66}, cache: true, bias: true},
-			{Config: Config{Dim: 3072, Taps: 4, SiLU: true}, lengths: []int{300, 0, 211}, gap: 5, cache: true, large: true},
-		} {
+		for _, p := range problems {
 			p.Dynamic = dynamic
 			p.bias = p.bias && !dynamic
 			cases = append(cases, p.forward(), p.backward())
@@ -42,7 +52,6 @@ type problemCase struct {
 	lengths     []int
 	gap         int
 	bias, cache bool
-	large       bool
 }
 
 func (p problemCase) sequences() (q packed.Sequences, tokens int) {
@@ -103,7 +112,7 @@ func (p problemCase) forward() check.Case {
 		args[2].Float = check.Normal(r, len(args[1].Float), 1)
 	}
 	return check.Case{
-		Op: "conv", Size: p.size(), Args: args, Large: p.large,
+		Op: "conv", Size: p.size(), Args: args,
 		Reference: func(a [][]float64) {
 			ReferenceForward(caseForward(p, q, a, a[7], a[1], a[0]))
 			ReferenceForward(caseForward(p, q, a, a[2], a[2], a[3]))
@@ -148,7 +157,7 @@ func (p problemCase) backward() check.Case {
 	}
 	args = append(args, sum)
 	return check.Case{
-		Op: "conv backward", Size: p.size(), Args: args, Large: p.large,
+		Op: "conv backward", Size: p.size(), Args: args,
 		Reference: func(a [][]float64) {
 			ReferenceBackward(caseBackward(p, q, a))
 			sumKernels(a[10], a[1])

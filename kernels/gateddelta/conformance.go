@@ -12,8 +12,17 @@ import (
 
 // Conformance is the battery of the operation.
 func Conformance() []check.Case {
+	return append(forwardCases(forwardShapes()), backwardCases(backwardShapes())...)
+}
+
+// Large is the part of the battery for GPUs alone.
+func Large() []check.Case {
+	return append(forwardCases(largeForwardShapes()), backwardCases(largeBackwardShapes())...)
+}
+
+func forwardCases(shapes []shape) []check.Case {
 	var cases []check.Case
-	for _, sh := range conformanceShapes() {
+	for _, sh := range shapes {
 		p := draw(sh)
 		for i := range p.seqs.Slot { // so that the spare row is the last
 			p.seqs.Slot[i]--
@@ -23,7 +32,7 @@ func Conformance() []check.Case {
 			cases = append(cases, forwardCase(p, sh, true))
 		}
 	}
-	return append(cases, backwardCases()...)
+	return cases
 }
 
 // norm is a shape of heads with normalised queries and keys.
@@ -36,7 +45,7 @@ func short(h, k, v int) Config {
 	return f
 }
 
-func conformanceShapes() []shape {
+func forwardShapes() []shape {
 	some := norm(2, 24, 40)
 	return []shape{
 		{name: "T 1", f: some, lengths: []int{1}, decay: 0.1},
@@ -54,11 +63,16 @@ func conformanceShapes() []shape {
 		{name: "T 70", f: norm(1, 96, 256), lengths: []int{70}, decay: 0.1},
 		{name: "decode", f: norm(1, 96, 256), lengths: []int{1, 1, 0, 2}, gap: 2, decay: 0.5},
 		{name: "decode, odd", f: norm(2, 33, 7), lengths: []int{1, 1}, decay: 0.5},
-		{name: "T 300, 40", f: norm(4, 128, 256), lengths: []int{300, 40}, decay: 0.1, large: true},
-		{name: "T 150", f: norm(3, 256, 512), lengths: []int{150}, gap: 70, decay: 0.1, large: true},
-		{name: "T 4096, 100", f: norm(2, 96, 256), lengths: []int{4096, 100}, decay: 0.05, large: true},
-		{name: "T 4096, 100, 3000, segments", f: short(2, 128, 256), lengths: []int{4096, 100, 3000}, decay: 0.05, large: true},
-		{name: "decode", f: norm(12, 96, 256), lengths: []int{1, 1, 1, 0, 1, 1, 1}, decay: 0.1, large: true},
+	}
+}
+
+func largeForwardShapes() []shape {
+	return []shape{
+		{name: "T 300, 40", f: norm(4, 128, 256), lengths: []int{300, 40}, decay: 0.1},
+		{name: "T 150", f: norm(3, 256, 512), lengths: []int{150}, gap: 70, decay: 0.1},
+		{name: "T 4096, 100", f: norm(2, 96, 256), lengths: []int{4096, 100}, decay: 0.05},
+		{name: "T 4096, 100, 3000, segments", f: short(2, 128, 256), lengths: []int{4096, 100, 3000}, decay: 0.05},
+		{name: "decode", f: norm(12, 96, 256), lengths: []int{1, 1, 1, 0, 1, 1, 1}, decay: 0.1},
 	}
 }
 
@@ -96,7 +110,7 @@ func forwardCase(p *problem, sh shape, inPlace bool) check.Case {
 		args = append(args, check.Operand{Name: "h0", Float: p.h0[:used], Wide: true},
 			check.Operand{Name: "hT", Role: check.Result, Float: make([]float64, used), Wide: true})
 	}
-	c := check.Case{Op: "gated delta rule", Size: p.size(sh), Args: args, Large: sh.large,
+	c := check.Case{Op: "gated delta rule", Size: p.size(sh), Args: args,
 		Reference: func(a [][]float64) { ReferenceForward(caseForward(p, a)) },
 		CPU:       func(c *cpu.Cores, a [][]float32) { Forward(c, caseForward(p, a)) },
 		Scratch:   func(t device.Type) int64 { return DeviceForwardScratch(p.Config, p.n, p.seqs.Len(), t) },
@@ -150,7 +164,6 @@ type shape struct {
 	gap     int // tokens before and after every sequence
 	decay   float64
 	noState bool
-	large   bool // too slow for the emulator
 }
 
 // draw makes a problem of a shape. Rows of state stand in reverse, with one to spare. A negative decay

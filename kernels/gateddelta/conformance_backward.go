@@ -7,9 +7,9 @@ import (
 	"github.com/gojet/gojet/kernels/device"
 )
 
-func backwardCases() []check.Case {
+func backwardCases(shapes []shape) []check.Case {
 	var cases []check.Case
-	for i, sh := range backwardShapes() {
+	for i, sh := range shapes {
 		p := draw(sh)
 		if i%2 == 1 {
 			for j := 0; j < len(p.beta); j += 5 {
@@ -33,15 +33,20 @@ func backwardShapes() []shape {
 		{name: "T 70, 1, raw keys, odd", f: Config{Heads: 3, KeyDim: 5, ValueDim: 7, Scale: 0.7}, lengths: []int{70, 1}, decay: 0.2},
 		{name: "T 70", f: norm(1, 96, 256), lengths: []int{70}, decay: 0.1},
 		{name: "T 70", f: norm(1, 136, 48), lengths: []int{70}, decay: 0.1},
-		{name: "T 300, 40", f: norm(4, 128, 256), lengths: []int{300, 40}, decay: 0.1, large: true},
-		// Many states, because dg is a sum over K·V products of random signs, of which one alone may all but cancel.
-		{name: "T 150, 100, 64, 30", f: norm(3, 256, 512), lengths: []int{150, 100, 64, 30}, gap: 70, decay: 0.1, large: true},
-		{name: "T 4096, 100", f: norm(2, 96, 256), lengths: []int{4096, 100}, decay: 0.05, large: true},
 		{name: "T 700", f: norm(2, 24, 40), lengths: []int{700}, decay: 0.1},
 		{name: "T 400, 0, 70, 128, 129, segments", f: short(2, 24, 40), lengths: []int{400, 0, 70, 128, 129}, gap: 130, decay: 0.1},
 		{name: "T 500, strong decay, segments", f: short(1, 96, 136), lengths: []int{500}, decay: 50},
 		{name: "T 640, no decay, segments, no state", f: short(1, 96, 136), lengths: []int{640}, noState: true},
-		{name: "T 4096, 100, 3000, segments", f: short(2, 128, 256), lengths: []int{4096, 100, 3000}, decay: 0.05, large: true},
+	}
+}
+
+func largeBackwardShapes() []shape {
+	return []shape{
+		{name: "T 300, 40", f: norm(4, 128, 256), lengths: []int{300, 40}, decay: 0.1},
+		// Many states, because dg is a sum over K·V products of random signs, of which one alone may all but cancel.
+		{name: "T 150, 100, 64, 30", f: norm(3, 256, 512), lengths: []int{150, 100, 64, 30}, gap: 70, decay: 0.1},
+		{name: "T 4096, 100", f: norm(2, 96, 256), lengths: []int{4096, 100}, decay: 0.05},
+		{name: "T 4096, 100, 3000, segments", f: short(2, 128, 256), lengths: []int{4096, 100, 3000}, decay: 0.05},
 	}
 }
 
@@ -57,7 +62,7 @@ func backwardCase(p *problem, sh shape) check.Case {
 	}
 	n, s := p.n, p.seqs.Len()
 	states := func(t device.Type) int64 { return int64(DeviceStatesLen(p.Config, n, s, t)) * int64(t.Size()) }
-	return check.Case{Op: "gated delta rule backward", Size: p.size(sh), Args: args, Large: sh.large,
+	return check.Case{Op: "gated delta rule backward", Size: p.size(sh), Args: args,
 		Reference: func(a [][]float64) { ReferenceBackward(caseBackward(p, a)) },
 		CPU:       func(c *cpu.Cores, a [][]float32) { Backward(c, caseBackward(p, a)) },
 		Scratch:   func(t device.Type) int64 { return device.Aligned(states(t)) + DeviceBackwardScratch(p.Config, n, s, t) },

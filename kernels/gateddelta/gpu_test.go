@@ -9,7 +9,7 @@ import (
 	"github.com/gojet/gojet/kernels/device"
 )
 
-func TestConformance(t *testing.T) { check.Battery(t, Conformance()) }
+func TestConformance(t *testing.T) { check.Battery(t, Conformance(), Large) }
 
 // TestDeviceFixtures holds the kernels of a device against the stored reference values, in float32.
 func TestDeviceFixtures(t *testing.T) {

@@ -12,9 +12,14 @@ import (
 )
 
 // Conformance is the battery of the operation.
-func Conformance() []check.Case {
+func Conformance() []check.Case { return shapeCases(conformanceShapes()) }
+
+// Large is the part of the battery for GPUs alone.
+func Large() []check.Case { return shapeCases(largeShapes()) }
+
+func shapeCases(shapes []shape) []check.Case {
 	var cases []check.Case
-	for _, sh := range conformanceShapes() {
+	for _, sh := range shapes {
 		p := draw(sh)
 		for i := range p.seqs.Slot { // so that the spare row is the last
 			p.seqs.Slot[i]--
@@ -49,8 +54,6 @@ func conformanceShapes() []shape {
 			shape{name: "steps", f: with(2, 96, 136), lengths: []int{0, 3, 1}, decay: 0.2},
 			shape{name: "steps, no state", f: with(1, 264, 68), lengths: []int{2, 1}, decay: 0.1, noState: true},
 			shape{name: "steps, long keys", f: with(1, 260, 66), lengths: []int{2}, gap: 1, decay: 0.1},
-			shape{name: "T 300, 40", f: with(4, 128, 256), lengths: []int{300, 40}, decay: 0.1, large: true},
-			shape{name: "T 1030, 100", f: with(2, 64, 64), lengths: []int{1030, 100}, decay: 0.05, large: true},
 		)
 	}
 	short := Config{Heads: 2, KeyDim: 24, ValueDim: 40, every: 2 * Chunk} // in segments, where a device has the kernels for it
@@ -60,9 +63,24 @@ func conformanceShapes() []shape {
 		shape{name: "T 500, strong decay, segments", f: wide, lengths: []int{500}, decay: 50},
 		shape{name: "T 330, no decay, segments, no state", f: wide, lengths: []int{330}, noState: true},
 		shape{name: "T 70", f: Config{Heads: 1, KeyDim: 136, ValueDim: 48}, lengths: []int{70}, decay: 0.1},
-		shape{name: "T 150, 100, 64", f: Config{Heads: 3, KeyDim: 256, ValueDim: 512}, lengths: []int{150, 100, 64}, gap: 70, decay: 0.1, large: true},
-		shape{name: "T 4096, 100", f: Config{Heads: 2, KeyDim: 128, ValueDim: 64}, lengths: []int{4096, 100}, decay: 0.05, large: true},
 	)
+}
+
+func largeShapes() []shape {
+	list := []shape{
+		{name: "T 150, 100, 64", f: Config{Heads: 3, KeyDim: 256, ValueDim: 512}, lengths: []int{150, 100, 64}, gap: 70, decay: 0.1},
+		{name: "T 4096, 100", f: Config{Heads: 2, KeyDim: 128, ValueDim: 64}, lengths: []int{4096, 100}, decay: 0.05},
+	}
+	for _, f := range []Config{{}, {Channels: true}, {Channels: true, LowRank: true}} {
+		long := f
+		f.Heads, f.KeyDim, f.ValueDim = 4, 128, 256
+		long.Heads, long.KeyDim, long.ValueDim = 2, 64, 64
+		list = append(list,
+			shape{name: "T 300, 40", f: f, lengths: []int{300, 40}, decay: 0.1},
+			shape{name: "T 1030, 100", f: long, lengths: []int{1030, 100}, decay: 0.05},
+		)
+	}
+	return list
 }
 
 // op names the operation in a report.
@@ -114,7 +132,7 @@ func forwardCase(p *problem, sh shape, inPlace bool) check.Case {
 	}
 	n, s := p.n, p.seqs.Len()
 	keeps := !inPlace && !few(n, s)
-	return check.Case{Op: op, Size: p.size(sh), Args: args, Large: sh.large,
+	return check.Case{Op: op, Size: p.size(sh), Args: args,
 		Reference: func(a [][]float64) { ReferenceForward(caseForward(p, a)) },
 		CPU:       func(c *cpu.Cores, a [][]float32) { Forward(c, caseForward(p, a)) },
 		Scratch: func(t device.Type) int64 {
@@ -164,7 +182,7 @@ func backwardCase(p *problem, sh shape) check.Case {
 		args = append(args, check.Operand{Name: "h0", Float: p.h0, Wide: true}, check.Operand{Name: "dhT", Float: p.dhT, Wide: true}, result("dh0", p.h0, true))
 	}
 	n, s := p.n, p.seqs.Len()
-	return check.Case{Op: p.op() + " backward", Size: p.size(sh), Args: args, Large: sh.large,
+	return check.Case{Op: p.op() + " backward", Size: p.size(sh), Args: args,
 		Reference: func(a [][]float64) { ReferenceBackward(caseBackward(p, a)) },
 		CPU: func(c *cpu.Cores, a [][]float32) {
 			bw := caseBackward(p, a)
@@ -214,7 +232,6 @@ type shape struct {
 	gap     int // tokens before and after every sequence
 	decay   float64
 	noState bool
-	large   bool // too slow for the emulator
 }
 
 // draw makes a problem of a shape. Rows of state stand in reverse, with one to spare. A negative decay

@@ -6,4 +6,4 @@ import (
 	"github.com/gojet/gojet/kernels/check"
 )
 
-func TestConformance(t *testing.T) { check.Battery(t, Conformance()) }
+func TestConformance(t *testing.T) { check.Battery(t, Conformance(), Large) }

@@ -11,8 +11,19 @@ import (
 
 // Conformance is the battery of the operation.
 func Conformance() []check.Case {
+	cases := productCases([][3]int{{1, 1, 1}, {7, 5, 3}, {63, 40, 33}, {300, 17, 264}, {65, 96, 64}})
+	return slices.Concat(cases, projectionCases(), fewCases(), gatedCases(), generatedCases())
+}
+
+// Large is the part of the battery for GPUs alone.
+func Large() []check.Case {
+	return slices.Concat(productCases([][3]int{{3000, 256, 392}}), largeProjectionCases(), largeGatedCases(), largeGeneratedCases())
+}
+
+// productCases are of N tokens, In and Out features.
+func productCases(sizes [][3]int) []check.Case {
 	var cases []check.Case
-	for i, size := range [][3]int{{1, 1, 1}, {7, 5, 3}, {63, 40, 33}, {300, 17, 264}, {65, 96, 64}, {3000, 256, 392}} {
+	for i, size := range sizes {
 		n, in, out := size[0], size[1], size[2]
 		rnd := check.Rand(uint64(i))
 		x := check.Operand{Name: "x", Float: check.Normal(rnd, n*in, 1)}
@@ -25,7 +36,7 @@ func Conformance() []check.Case {
 		dbias := result("dbias", out)
 		dbias.Wide = true
 		add := func(c check.Case) {
-			c.Size, c.Large = fmt.Sprintf("N %d, In %d, Out %d", n, in, out), n > 1000
+			c.Size = fmt.Sprintf("N %d, In %d, Out %d", n, in, out)
 			cases = append(cases, c)
 		}
 		add(check.Case{
@@ -62,5 +73,5 @@ func Conformance() []check.Case {
 			Scratch: func(device.Type) int64 { return DeviceBackwardWeightScratch(n, out) },
 		})
 	}
-	return slices.Concat(cases, projectionCases(), fewCases(), gatedCases(), generatedCases())
+	return cases
 }

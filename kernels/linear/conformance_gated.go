@@ -8,14 +8,21 @@ import (
 	"github.com/gojet/gojet/kernels/swiglu"
 )
 
-// gatedCases are the halves of a gated feed-forward layer, by products of our own where a device has them.
 func gatedCases() []check.Case {
+	return gatedProductCases([][3]int{{1, 8, 8}, {65, 72, 136}, {130, 24, 264}, {200, 320, 520}, {7, 5, 3}})
+}
+
+func largeGatedCases() []check.Case { return gatedProductCases([][3]int{{1500, 520, 1064}}) }
+
+// gatedProductCases are the halves of a gated feed-forward layer, by products of our own where a device has them, of N tokens,
+// In and F features.
+func gatedProductCases(sizes [][3]int) []check.Case {
 	how := tuning{always: true}
 	var cases []check.Case
-	for _, size := range [][3]int{{1, 8, 8}, {65, 72, 136}, {130, 24, 264}, {200, 320, 520}, {7, 5, 3}, {1500, 520, 1064}} {
+	for _, size := range sizes {
 		n, k, f := size[0], size[1], size[2]
 		add := func(c check.Case) {
-			c.Size, c.Large = fmt.Sprintf("N %d, In %d, F %d", n, k, f), n > 1000
+			c.Size = fmt.Sprintf("N %d, In %d, F %d", n, k, f)
 			cases = append(cases, c)
 		}
 		kept := func(c check.Case) {

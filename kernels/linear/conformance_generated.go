@@ -17,14 +17,11 @@ type generatedCase struct {
 	lengths []int
 	gap     int
 	cache   bool
-	large   bool
 }
 
 // generatedCases are by products of our own where a device has them and the shape allows it.
 func generatedCases() []check.Case {
-	four := func(d int) conv.Config { return conv.Config{Dim: d, Taps: 4, Dynamic: true, SiLU: true} }
-	var cases []check.Case
-	for _, c := range []generatedCase{
+	return bothWays([]generatedCase{
 		{Config: four(72), in: 136, lengths: []int{62, 1, 0, 2, 70}, gap: 3, cache: true},
 		{Config: four(8), in: 200, lengths: []int{1, 2, 0, 1, 3, 2}, cache: true},
 		{Config: four(136), in: 136, lengths: []int{257}},
@@ -32,8 +29,21 @@ func generatedCases() []check.Case {
 		{Config: four(328), in: 136, lengths: []int{130, 5, 131}, gap: 1, cache: true},
 		{Config: four(24), in: 64, lengths: []int{33, 2}, cache: true},
 		{Config: conv.Config{Dim: 10, Taps: 3, Dynamic: true}, in: 5, lengths: []int{4, 0, 9}, gap: 2, cache: true},
-		{Config: four(1032), in: 392, lengths: []int{900, 0, 3, 1100}, gap: 2, cache: true, large: true},
-	} {
+	})
+}
+
+func largeGeneratedCases() []check.Case {
+	return bothWays([]generatedCase{
+		{Config: four(1032), in: 392, lengths: []int{900, 0, 3, 1100}, gap: 2, cache: true},
+	})
+}
+
+func four(d int) conv.Config { return conv.Config{Dim: d, Taps: 4, Dynamic: true, SiLU: true} }
+
+// bothWays are cases with kernels kept and not.
+func bothWays(problems []generatedCase) []check.Case {
+	var cases []check.Case
+	for _, c := range problems {
 		for _, kept := range []bool{false, true} {
 			cases = append(cases, c.forward(kept))
 		}
@@ -85,7 +95,7 @@ func (c generatedCase) forward(kept bool) check.Case {
 		return t
 	}
 	return check.Case{
-		Op: op, Size: fmt.Sprintf("In %d, D %d, W %d, T %v", c.in, d, c.Taps, c.lengths), Args: args, Large: c.large,
+		Op: op, Size: fmt.Sprintf("In %d, D %d, W %d, T %v", c.in, d, c.Taps, c.lengths), Args: args,
 		Scratch: func(t device.Type) int64 { return GeneratedConvScratch(c.Config, n, t) },
 		Reference: func(a [][]float64) {
 			kernel := make([]float64, n*width)

@@ -12,31 +12,41 @@ import (
 type projectionCase struct {
 	Projections
 	bias, missing int // the part with a bias; the part whose gradient is missing in the backward, or -1
-	large         bool
 }
 
 func projectionCases() []check.Case {
-	sizes := []projectionCase{
-		{Projections{65, 24, []Part{{40, true}, {5, false}, {16, true}}}, 1, -1, false},
-		{Projections{single + 7, 16, []Part{{24, true}, {12, false}, {33, false}, {8, true}}}, 2, 1, false},
-		{Projections{single, 8, []Part{{3, false}, {1, true}}}, 0, -1, false},
-		{Projections{3000, 264, []Part{{96, true}, {96, true}, {256, false}, {12, false}, {12, false}}}, 4, -1, true},
-	}
+	chosen := projectionPairs(tuning{}, []projectionCase{
+		{Projections{65, 24, []Part{{40, true}, {5, false}, {16, true}}}, 1, -1},
+		{Projections{single + 7, 16, []Part{{24, true}, {12, false}, {33, false}, {8, true}}}, 2, 1},
+		{Projections{single, 8, []Part{{3, false}, {1, true}}}, 0, -1},
+	})
+	return append(chosen, projectionPairs(tuning{always: true}, []projectionCase{
+		{Projections{65, 24, []Part{{40, true}, {5, false}, {16, true}}}, 0, -1},
+		{Projections{1, 8, []Part{{1, false}}}, 0, -1},
+		{Projections{130, 136, []Part{{24, true}, {200, false}, {33, true}, {8, true}, {1, false}, {65, false}, {64, true}, {2, false}}}, 1, 4},
+		{Projections{200, 320, []Part{{264, false}}}, 0, -1},
+		{Projections{1100, 264, []Part{{40, true}, {200, false}, {12, false}}}, 2, -1},
+	})...)
+}
+
+func largeProjectionCases() []check.Case {
+	chosen := projectionPairs(tuning{}, []projectionCase{
+		{Projections{3000, 264, []Part{{96, true}, {96, true}, {256, false}, {12, false}, {12, false}}}, 4, -1},
+	})
+	return append(chosen, projectionPairs(tuning{always: true}, []projectionCase{
+		{Projections{4096, 264, []Part{{192, false}, {200, false}}}, 0, -1},
+		{Projections{1500, 1032, []Part{{1152, true}, {520, true}, {384, false}, {12, false}, {13, false}}}, 1, -1},
+	})...)
+}
+
+// projectionPairs are forwards and backwards: as a device chooses, or always by products of our own.
+func projectionPairs(how tuning, sizes []projectionCase) []check.Case {
 	var cases []check.Case
 	for _, s := range sizes {
-		cases = append(cases, s.forward(tuning{}), s.backward(tuning{}))
-	}
-	for _, s := range []projectionCase{
-		{Projections{65, 24, []Part{{40, true}, {5, false}, {16, true}}}, 0, -1, false},
-		{Projections{1, 8, []Part{{1, false}}}, 0, -1, false},
-		{Projections{130, 136, []Part{{24, true}, {200, false}, {33, true}, {8, true}, {1, false}, {65, false}, {64, true}, {2, false}}}, 1, 4, false},
-		{Projections{200, 320, []Part{{264, false}}}, 0, -1, false},
-		{Projections{1100, 264, []Part{{40, true}, {200, false}, {12, false}}}, 2, -1, false},
-		{Projections{4096, 264, []Part{{192, false}, {200, false}}}, 0, -1, true},
-		{Projections{1500, 1032, []Part{{1152, true}, {520, true}, {384, false}, {12, false}, {13, false}}}, 1, -1, true},
-	} {
-		for _, c := range []check.Case{s.forward(tuning{always: true}), s.backward(tuning{always: true})} {
-			c.Op += ", products of our own"
+		for _, c := range []check.Case{s.forward(how), s.backward(how)} {
+			if how.always {
+				c.Op += ", products of our own"
+			}
 			cases = append(cases, c)
 		}
 	}
@@ -73,7 +83,7 @@ func (s projectionCase) forward(how tuning) check.Case {
 		args = append(args, empty(fmt.Sprintf("y%d", i), s.N*p.Out), empty(fmt.Sprintf("before%d", i), s.N*p.Out))
 	}
 	return check.Case{
-		Op: "projections", Size: s.size(), Args: args, Large: s.large,
+		Op: "projections", Size: s.size(), Args: args,
 		Scratch: s.ForwardScratch,
 		Reference: func(a [][]float64) {
 			for i, p := range s.Parts {
@@ -121,7 +131,7 @@ func (s projectionCase) backward(how tuning) check.Case {
 	dbias.Wide = true
 	args = append(args, dbias)
 	return check.Case{
-		Op: "projections backward", Size: s.size(), Args: args, Large: s.large,
+		Op: "projections backward", Size: s.size(), Args: args,
 		Scratch: s.BackwardScratch,
 		Reference: func(a [][]float64) {
 			dx := a[2+k]

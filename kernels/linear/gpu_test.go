@@ -18,4 +18,4 @@ func TestCut(t *testing.T) {
 	}
 }
 
-func TestConformance(t *testing.T) { check.Battery(t, Conformance()) }
+func TestConformance(t *testing.T) { check.Battery(t, Conformance(), Large) }

@@ -41,11 +41,14 @@ func Conformance() []check.Case {
 			cases = append(cases, forwardCase(uint64(i), s), backwardCase(uint64(i), s))
 		}
 	}
+	return cases
+}
+
+// Large is the part of the battery for GPUs alone.
+func Large() []check.Case {
+	var cases []check.Case
 	for _, s := range []size{{r: 3000, d: 2048}, {r: 3000, d: 2048, added: true}, {r: 8192, d: 1536, added: true}, {r: 20000, d: 256, gated: true}} {
-		for _, c := range []check.Case{forwardCase(7, s), backwardCase(7, s)} {
-			c.Large = true
-			cases = append(cases, c)
-		}
+		cases = append(cases, forwardCase(7, s), backwardCase(7, s))
 	}
 	return cases
 }

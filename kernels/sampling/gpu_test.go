@@ -11,7 +11,7 @@ import (
 	"github.com/gojet/gojet/kernels/device"
 )
 
-func TestConformance(t *testing.T) { check.Battery(t, Conformance()) }
+func TestConformance(t *testing.T) { check.Battery(t, Conformance(), Large) }
 
 // batch is S sequences with the same logits and settings, and seeds of their own.
 type batch struct {
