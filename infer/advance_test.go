@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gojet/gojet/autograd"
+	"github.com/gojet/gojet/infer/infertest"
 	"github.com/gojet/gojet/infer/sampling"
 	"github.com/gojet/gojet/kernels/check"
 )
@@ -62,7 +63,7 @@ func advanceAll(t *testing.T, e *Engine, texts []*text, single int) {
 // TestAnyCompany: pieces of prompts and steps of several rows together have the logits that each row has alone: on the CPU to
 // the bit, and everywhere those of the model without state.
 func TestAnyCompany(t *testing.T) {
-	d, w := mixed(t, deviceKinds()...)
+	d, w := infertest.Mixed(t, deviceKinds()...)
 	r := rand.New(rand.NewPCG(1, 1))
 	var ids [][]int32
 	for _, n := range []int{1, 40, 7, 2, 33, 16, 25} {
@@ -72,7 +73,7 @@ func TestAnyCompany(t *testing.T) {
 		}
 		ids = append(ids, x)
 	}
-	eachMachine(t, func(t *testing.T, m *autograd.Machine) {
+	infertest.EachMachine(t, func(t *testing.T, m *autograd.Machine) {
 		for _, chunk := range []int{16, 40} {
 			cfg := Config{Rows: 7, Capacity: 40, Chunk: chunk}
 			run(t, m, w, d, cfg, func(e *Engine) {
@@ -133,7 +134,7 @@ func TestLongCompany(t *testing.T) {
 }
 
 func TestAdvanceRefused(t *testing.T) {
-	d, w := mixed(t, "attn")
+	d, w := infertest.Mixed(t, "attn")
 	e := engine(t, d, w, Config{Rows: 3, Capacity: 20, Chunk: 4})
 	for want, parts := range map[string][]Part{
 		"no tokens to feed":              {{Row: 1}},
@@ -158,10 +159,10 @@ func TestAdvanceRefused(t *testing.T) {
 // tokens, in any row and beside others; and the copy lasts while its row goes on.
 func TestSnapshots(t *testing.T) {
 	kinds := deviceKinds()
-	d, w := mixed(t, kinds...)
+	d, w := infertest.Mixed(t, kinds...)
 	ids := someIDs(40)
 	settings := sampling.Config{Temperature: 1, TopP: 1, RepetitionPenalty: 1, Seed: 9}
-	eachMachine(t, func(t *testing.T, m *autograd.Machine) {
+	infertest.EachMachine(t, func(t *testing.T, m *autograd.Machine) {
 		run(t, m, w, d, Config{Rows: 3, Capacity: 44, Chunk: 8}, func(e *Engine) {
 			snap := func(row, from int, logits bool) *Snapshot {
 				t.Helper()
@@ -275,7 +276,7 @@ func TestSnapshots(t *testing.T) {
 
 // TestForkedRows: rows that go on from one state in their own ways do not disturb each other.
 func TestForkedRows(t *testing.T) {
-	d, w := mixed(t, deviceKinds()...)
+	d, w := infertest.Mixed(t, deviceKinds()...)
 	ids := someIDs(20)
 	answers := func(e *Engine, seeds []uint64, fork bool) [][]int32 {
 		var rows []int
@@ -313,7 +314,7 @@ func TestForkedRows(t *testing.T) {
 		}
 		return all
 	}
-	eachMachine(t, func(t *testing.T, m *autograd.Machine) {
+	infertest.EachMachine(t, func(t *testing.T, m *autograd.Machine) {
 		run(t, m, w, d, Config{Rows: 3, Capacity: 40, Chunk: 8}, func(e *Engine) {
 			seeds := []uint64{1, 2, 3}
 			want := answers(e, seeds, false)

@@ -1,7 +1,6 @@
 package infer
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -9,33 +8,11 @@ import (
 	"testing"
 
 	"github.com/gojet/gojet/autograd"
+	"github.com/gojet/gojet/infer/infertest"
 	"github.com/gojet/gojet/infer/sampling"
 	"github.com/gojet/gojet/kernels/check"
-	"github.com/gojet/gojet/kernels/cpu"
-	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/layers"
 )
-
-// eachMachine runs f on the CPU, and where there is a device, on that in float32.
-func eachMachine(t *testing.T, f func(t *testing.T, m *autograd.Machine)) {
-	t.Helper()
-	cores := cpu.New(2)
-	t.Cleanup(cores.Close)
-	t.Run("cpu", func(t *testing.T) { f(t, autograd.OnCPU(cores)) })
-	d, err := device.Open(0)
-	if errors.Is(err, device.ErrNone) {
-		return
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	t.Run("device", func(t *testing.T) {
-		f(t, autograd.OnDevice(d, device.Float32, cores))
-		if live := d.Usage().Live; live != 0 {
-			t.Errorf("%d bytes are left on the device", live)
-		}
-	})
-}
 
 // deviceKinds are layers with kernels for devices.
 func deviceKinds() []string { return []string{"attn", "swa", "jet", "gated_deltanet"} }
@@ -56,10 +33,10 @@ func run(t *testing.T, m *autograd.Machine, w layers.Weights, d *layers.Decoder,
 // TestNext continues three rows of different settings together, some of them at a time, and holds each to the most likely
 // token of the model without state, with its log-probability.
 func TestNext(t *testing.T) {
-	d, w := mixed(t, deviceKinds()...)
+	d, w := infertest.Mixed(t, deviceKinds()...)
 	ids, rows, lens := someIDs(30), []int{3, 0, 2}, []int{1, 5, 9}
 	settings := []sampling.Config{sampling.Default(), {TopP: 1, RepetitionPenalty: 1e30}, {Temperature: 1, TopK: 1, TopP: 1, RepetitionPenalty: 1, Seed: 5}}
-	eachMachine(t, func(t *testing.T, m *autograd.Machine) {
+	infertest.EachMachine(t, func(t *testing.T, m *autograd.Machine) {
 		run(t, m, w, d, Config{Rows: 4, Capacity: 20, Chunk: 4}, func(e *Engine) {
 			var texts [][]int32
 			judge := func(k int, id int32, p float32) {
@@ -130,12 +107,12 @@ func TestNext(t *testing.T) {
 
 // TestGenerate: greedy answers are the same on every machine, and a seed gives the same answer alone and beside others.
 func TestGenerate(t *testing.T) {
-	d, w := mixed(t, deviceKinds()...)
+	d, w := infertest.Mixed(t, deviceKinds()...)
 	prompt := someIDs(9)
 	greedy := Request{Prompt: prompt, MaxTokens: 5, Sampling: sampling.Default()}
 	drawn := sampling.Config{Temperature: 1.5, TopK: 20, TopP: 0.9, RepetitionPenalty: 1.1, Seed: 3}
 	want := generate(t, engine(t, d, w, Config{Capacity: 14, Chunk: 4}), greedy)
-	eachMachine(t, func(t *testing.T, m *autograd.Machine) {
+	infertest.EachMachine(t, func(t *testing.T, m *autograd.Machine) {
 		for _, all := range []bool{false, true} {
 			run(t, m, w, d, Config{Rows: 3, Capacity: 14, Chunk: 4, AllLogits: all}, func(e *Engine) {
 				if got := generate(t, e, greedy); !slices.Equal(got, want) {
@@ -178,9 +155,9 @@ func TestGenerate(t *testing.T) {
 
 // TestNoToken: logits that are no numbers are an error on every machine, and so is a history of tokens that there are not.
 func TestNoToken(t *testing.T) {
-	d, w := mixed(t, deviceKinds()...)
+	d, w := infertest.Mixed(t, deviceKinds()...)
 	w["model.norm.weight"].F32[0] = float32(math.NaN())
-	eachMachine(t, func(t *testing.T, m *autograd.Machine) {
+	infertest.EachMachine(t, func(t *testing.T, m *autograd.Machine) {
 		run(t, m, w, d, Config{Capacity: 4, Chunk: 1}, func(e *Engine) {
 			if _, err := e.First(0, []int32{1}); err == nil || !strings.Contains(err.Error(), "NaN") {
 				t.Errorf("error %v, want one about NaN", err)

@@ -7,14 +7,14 @@ import (
 	"testing"
 
 	"github.com/gojet/gojet/autograd"
-	"github.com/gojet/gojet/checkpoints"
+	"github.com/gojet/gojet/infer/infertest"
 	"github.com/gojet/gojet/kernels/check"
 	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/kernels/packed"
 	"github.com/gojet/gojet/layers"
 )
 
-const vocab = 50
+const vocab = infertest.Vocab
 
 // everyMixer is a small model with each mixer of the table, its weights drawn wide so that answers vary.
 func everyMixer(t testing.TB) (*layers.Decoder, layers.Weights) {
@@ -23,40 +23,7 @@ func everyMixer(t testing.TB) (*layers.Decoder, layers.Weights) {
 	for _, r := range layers.Mixers() {
 		kinds = append(kinds, r.Name)
 	}
-	return mixed(t, kinds...)
-}
-
-// mixed is such a model with layers of these kinds.
-func mixed(t testing.TB, kinds ...string) (*layers.Decoder, layers.Weights) {
-	t.Helper()
-	c := &checkpoints.Config{
-		ModelType: checkpoints.JetNemotron, HiddenSize: 24, IntermediateSize: 40, NumHeads: 4, NumKVHeads: 2, HeadDim: 6,
-		VocabSize: vocab, MaxPositions: 4096, RMSNormEps: 1e-6, RopeTheta: 1e4, InitializerRange: 0.2, TieEmbeddings: true,
-		AttentionBias: true, BOS: -1, DType: "float32",
-	}
-	c.LayerTypes, c.NumLayers = kinds, len(kinds)
-	jet := checkpoints.JetConfig{NumHeads: 2, HeadDim: 6, ExpandV: 2, NormEps: 1e-5, ConvSize: 4, GeneratorReduction: 4, Mode: "chunk"}
-	for _, kind := range kinds { // linear blocks share their options
-		if kind != "attn" && kind != "swa" {
-			if err := c.SetJet(kind, jet); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := c.SetWindow(9); err != nil {
-		t.Fatal(err)
-	}
-	d, err := layers.NewDecoder(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := d.Draw(1)
-	for name, v := range w { // what starts at zero would hide its path
-		if strings.Contains(name, "generator") || strings.HasSuffix(name, ".bias") {
-			copy(v.F32, check.To[float32](check.Normal(check.Rand(uint64(len(name))), len(v.F32), 0.3)))
-		}
-	}
-	return d, w
+	return infertest.Mixed(t, kinds...)
 }
 
 func engine(t testing.TB, d *layers.Decoder, w layers.Weights, cfg Config) *Engine {

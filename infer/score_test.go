@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/gojet/gojet/autograd"
+	"github.com/gojet/gojet/infer/infertest"
 	"github.com/gojet/gojet/infer/sampling"
 	"github.com/gojet/gojet/layers"
 )
@@ -58,7 +59,7 @@ func plainly(t *testing.T, d *layers.Decoder, w layers.Weights, r Scored) Likeli
 
 // TestScore: all together, one by one, in any order and with any number of rows, as the model without state has it.
 func TestScore(t *testing.T) {
-	d, w := mixed(t, deviceKinds()...)
+	d, w := infertest.Mixed(t, deviceKinds()...)
 	rs := exam(t)
 	var greedy Scored // one that the model agrees with
 	greedy.Context = rs[0].Context
@@ -75,7 +76,7 @@ func TestScore(t *testing.T) {
 	if !want[len(rs)-1].Greedy {
 		t.Fatal("the greedy ending is none")
 	}
-	eachMachine(t, func(t *testing.T, m *autograd.Machine) {
+	infertest.EachMachine(t, func(t *testing.T, m *autograd.Machine) {
 		var first []Likelihood
 		for _, cfg := range []Config{{Rows: 1, Chunk: 16}, {Rows: 5, Chunk: 16}, {Rows: 16, Chunk: 16}, {Rows: 3, Chunk: 40}, {Rows: 2, Chunk: 1}} {
 			cfg.Capacity = 70
@@ -110,7 +111,7 @@ func TestScore(t *testing.T) {
 }
 
 func TestScoreRefused(t *testing.T) {
-	d, w := mixed(t, "attn", "jet")
+	d, w := infertest.Mixed(t, "attn", "jet")
 	e := engine(t, d, w, Config{Rows: 2, Capacity: 10, Chunk: 4})
 	for want, r := range map[string]Scored{
 		"request 1: a context of 0 tokens": {nil, []int32{1}},

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"errors"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -10,9 +9,8 @@ import (
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/checkpoints"
 	"github.com/gojet/gojet/infer"
+	"github.com/gojet/gojet/infer/infertest"
 	"github.com/gojet/gojet/internal/fixtures"
-	"github.com/gojet/gojet/kernels/cpu"
-	"github.com/gojet/gojet/kernels/device"
 	"github.com/gojet/gojet/layers"
 )
 
@@ -71,32 +69,11 @@ func ids(ts []Token) []int32 {
 	return all
 }
 
-// eachMachine runs f on the CPU, and where there is a device, on that in float32.
-func eachMachine(t *testing.T, f func(t *testing.T, m *autograd.Machine)) {
-	t.Helper()
-	cores := cpu.New(2)
-	defer cores.Close()
-	t.Run("cpu", func(t *testing.T) { f(t, autograd.OnCPU(cores)) })
-	d, err := device.Open(0)
-	if errors.Is(err, device.ErrNone) {
-		return
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	t.Run("device", func(t *testing.T) {
-		f(t, autograd.OnDevice(d, device.Float32, cores))
-		if live := d.Usage().Live; live != 0 {
-			t.Errorf("%d bytes are left on the device", live)
-		}
-	})
-}
-
 // TestAgree: one by one, batched, from kept prefixes and in other chunks, answers are the same: on the CPU to the bit for one
 // size of chunks.
 func TestAgree(t *testing.T) {
 	models := map[string]func() (*layers.Decoder, layers.Weights){
-		"windows and linear": func() (*layers.Decoder, layers.Weights) { return model(t, "swa", "jet", "attn") },
+		"windows and linear": func() (*layers.Decoder, layers.Weights) { return infertest.Mixed(t, "swa", "jet", "attn") },
 	}
 	for _, name := range []string{"tiny-qwen2", "tiny-qwen3", "tiny-jet-nemotron"} {
 		models[name] = func() (*layers.Decoder, layers.Weights) { return load(t, name) }
@@ -104,7 +81,7 @@ func TestAgree(t *testing.T) {
 	for name, open := range models {
 		t.Run(name, func(t *testing.T) {
 			d, w := open()
-			eachMachine(t, func(t *testing.T, m *autograd.Machine) { agree(t, d, w, m) })
+			infertest.EachMachine(t, func(t *testing.T, m *autograd.Machine) { agree(t, d, w, m) })
 		})
 	}
 }
@@ -159,8 +136,8 @@ func agree(t *testing.T, d *layers.Decoder, w layers.Weights, m *autograd.Machin
 
 // TestPromptLogProbs: those of a prompt are what Score has, and those of an answer too.
 func TestPromptLogProbs(t *testing.T) {
-	d, w := model(t, "attn", "jet")
-	eachMachine(t, func(t *testing.T, m *autograd.Machine) {
+	d, w := infertest.Mixed(t, "attn", "jet")
+	infertest.EachMachine(t, func(t *testing.T, m *autograd.Machine) {
 		prompt := requests(2, 60, vocab)[0].Prompt
 		s, stop := start(t, d, w, m, infer.Config{Rows: 2, Capacity: 60, Chunk: 8}, Config{CacheBytes: 1 << 20})
 		ask(t.Context(), s, Request{Prompt: prompt, MaxTokens: 1, Sampling: greedy, LogProbs: -1}) // a prefix that is not to be used

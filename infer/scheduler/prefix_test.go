@@ -7,6 +7,7 @@ import (
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/infer"
+	"github.com/gojet/gojet/infer/infertest"
 	"github.com/gojet/gojet/kernels/cpu"
 )
 
@@ -42,7 +43,7 @@ func (p *prefixes) audit(t *testing.T) {
 
 // TestPrefixes takes prompts through stores of several sizes and holds each to the bound, and what it finds to what was put in.
 func TestPrefixes(t *testing.T) {
-	d, w := model(t, "attn", "jet")
+	d, w := infertest.Mixed(t, "attn", "jet")
 	cores := cpu.New(1)
 	defer cores.Close()
 	const chunk = 4

@@ -6,58 +6,24 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gojet/gojet/autograd"
-	"github.com/gojet/gojet/checkpoints"
 	"github.com/gojet/gojet/infer"
+	"github.com/gojet/gojet/infer/infertest"
 	"github.com/gojet/gojet/infer/sampling"
-	"github.com/gojet/gojet/kernels/check"
 	"github.com/gojet/gojet/kernels/cpu"
 	"github.com/gojet/gojet/layers"
 )
 
-const vocab = 50
-
-// model is a small model with layers of these kinds, its weights drawn wide so that answers vary.
-func model(t testing.TB, kinds ...string) (*layers.Decoder, layers.Weights) {
-	t.Helper()
-	c := &checkpoints.Config{
-		ModelType: checkpoints.JetNemotron, HiddenSize: 48, IntermediateSize: 40, NumHeads: 4, NumKVHeads: 2, HeadDim: 12,
-		VocabSize: vocab, MaxPositions: 4096, RMSNormEps: 1e-6, RopeTheta: 1e4, InitializerRange: 0.2, TieEmbeddings: true,
-		AttentionBias: true, BOS: -1, DType: "float32", LayerTypes: kinds, NumLayers: len(kinds),
-	}
-	if slices.Contains(kinds, "jet") {
-		jet := checkpoints.JetConfig{NumHeads: 3, HeadDim: 12, ExpandV: 2, NormEps: 1e-5, ConvSize: 4, GeneratorReduction: 4, Mode: "chunk"}
-		if err := c.SetJet("jet", jet); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if slices.Contains(kinds, "swa") {
-		if err := c.SetWindow(9); err != nil {
-			t.Fatal(err)
-		}
-	}
-	d, err := layers.NewDecoder(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := d.Draw(1)
-	for name, v := range w { // what starts at zero would hide its path
-		if strings.Contains(name, "generator") || strings.HasSuffix(name, ".bias") {
-			copy(v.F32, check.To[float32](check.Normal(check.Rand(uint64(len(name))), len(v.F32), 0.3)))
-		}
-	}
-	return d, w
-}
+const vocab = infertest.Vocab
 
 // serving makes a scheduler of such a model, and closes it when the test ends.
 func serving(t testing.TB, kinds []string, ec infer.Config, sc Config) *Scheduler {
 	t.Helper()
-	d, w := model(t, kinds...)
+	d, w := infertest.Mixed(t, kinds...)
 	cores := cpu.New(2)
 	s, stop := start(t, d, w, autograd.OnCPU(cores), ec, sc)
 	t.Cleanup(func() { stop(); cores.Close() })

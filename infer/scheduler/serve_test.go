@@ -11,6 +11,7 @@ import (
 
 	"github.com/gojet/gojet/autograd"
 	"github.com/gojet/gojet/infer"
+	"github.com/gojet/gojet/infer/infertest"
 	"github.com/gojet/gojet/infer/sampling"
 )
 
@@ -290,10 +291,10 @@ func TestCloseInTime(t *testing.T) {
 
 // TestBrokenModel: logits that are no numbers end their answers with an error, and the scheduler goes on.
 func TestBrokenModel(t *testing.T) {
-	d, w := model(t, "attn")
+	d, w := infertest.Mixed(t, "attn")
 	norm := w["model.norm.weight"].F32
 	was := norm[0]
-	eachMachine(t, func(t *testing.T, m *autograd.Machine) {
+	infertest.EachMachine(t, func(t *testing.T, m *autograd.Machine) {
 		norm[0] = float32(math.NaN())
 		s, stop := start(t, d, w, m, infer.Config{Rows: 2, Capacity: 20, Chunk: 8}, Config{CacheBytes: 1 << 20})
 		defer stop()

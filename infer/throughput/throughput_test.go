@@ -7,24 +7,10 @@ import (
 	"testing"
 
 	"github.com/gojet/gojet/autograd"
-	"github.com/gojet/gojet/checkpoints"
 	"github.com/gojet/gojet/infer"
+	"github.com/gojet/gojet/infer/infertest"
 	"github.com/gojet/gojet/kernels/cpu"
-	"github.com/gojet/gojet/layers"
 )
-
-// hybrid is the config.json of a model of three layers, one of each kind.
-const hybrid = `{
-	"model_type": "jet_nemotron", "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 3, "vocab_size": 256,
-	"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-6,
-	"rope_theta": 10000.0, "tie_word_embeddings": true, "torch_dtype": "float32", "initializer_range": 0.3,
-	"hidden_act": "silu", "layer_types": ["jet", "swa", "attn"],
-	"efficient_attention_config": {
-		"jet": {"mode": "chunk", "expand_v": 2, "num_heads": 2, "head_dim": 4, "norm_eps": "1e-5", "conv_size": 4,
-			"dconv_generator_reduction": 8, "dconv_implementation": "triton"},
-		"swa": {"window_size": 16}
-	}
-}`
 
 // TestMeasure counts rounds.
 func TestMeasure(t *testing.T) {
@@ -58,17 +44,10 @@ func TestMeasure(t *testing.T) {
 // prepared is an engine for a plan.
 func prepared(t *testing.T, p Plan) (*infer.Engine, Plan) {
 	t.Helper()
-	c, err := checkpoints.ParseConfig([]byte(hybrid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := layers.NewDecoder(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, w := infertest.Mixed(t, "jet", "swa", "attn")
 	cores := cpu.New(1)
 	t.Cleanup(cores.Close)
-	e, err := infer.New(d, d.Draw(1), autograd.OnCPU(cores), p.Config())
+	e, err := infer.New(d, w, autograd.OnCPU(cores), p.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
