@@ -30,7 +30,6 @@ const (
 	foldLeaves  = 8   // leaves of FOLD keys
 	mostDim     = 256 // features of a head in bfloat16
 	decodeWarps = 4
-	walkFolds   = 1   // folds of a block that walks over many leaves
 	mostRound   = 16  // folds whose results attention_finish reads together
 	manyBlocks  = 256 // that keep a device busy: twice its processors, nearly
 )
@@ -128,7 +127,7 @@ func (c Config) decoding(s, capacity, walk int) decoding {
 		keys = min(keys, c.Window)
 	}
 	if blocks := s * d.blocks; blocks >= manyBlocks/4 && blocks*keys >= manyBlocks*foldLeaves*leafKeys {
-		d.walk = walkFolds * foldLeaves
+		d.walk = foldLeaves
 	}
 	if walk > 0 {
 		d.walk = walk
