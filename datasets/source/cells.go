@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow/go/v17/parquet"
 	"github.com/apache/arrow/go/v17/parquet/file"
 	"github.com/apache/arrow/go/v17/parquet/schema"
+
 	"github.com/gojet/gojet/datasets/chat"
 )
 

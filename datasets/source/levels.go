@@ -89,6 +89,7 @@ func checkLevels(data []byte, n int, most uint64) (top int, err error) {
 const (
 	encPlain           = 0
 	encPlainDictionary = 2
+	encRLE             = 3 // of booleans
 	encDelta           = 5
 	encDeltaLength     = 6
 	encDeltaPrefix     = 7
@@ -97,7 +98,13 @@ const (
 
 // checkValues walks the encoded values of a page, n of them, as far as a decoder has to trust them.
 func (p *pager) checkValues(encoding int64, data []byte, n int) error {
-	isBytes := p.column.PhysicalType() == parquet.Types.ByteArray
+	isBytes, isBool := false, false
+	switch p.column.PhysicalType() {
+	case parquet.Types.ByteArray:
+		isBytes = true
+	case parquet.Types.Boolean:
+		isBool = true
+	}
 	switch {
 	case encoding == encPlain:
 		return nil // the decoder checks each value
@@ -105,7 +112,13 @@ func (p *pager) checkValues(encoding int64, data []byte, n int) error {
 		return p.checkIndices(data, n)
 	case n == 0:
 		return nil
-	case encoding == encDelta && !isBytes:
+	case encoding == encRLE && isBool:
+		runs, _, err := levelsV1(data, encRLE) // with their length before them too
+		if err == nil {
+			_, err = checkLevels(runs, n, 1)
+		}
+		return err
+	case encoding == encDelta && !isBytes && !isBool:
 		_, _, err := deltas(data, n)
 		return err
 	case encoding == encDeltaLength && isBytes:

@@ -13,9 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gojet/gojet/datasets/chat"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/gojet/gojet/datasets/chat"
 )
 
 func zip(t testing.TB, data []byte) []byte {

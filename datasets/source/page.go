@@ -192,8 +192,10 @@ func (p *pager) dictionaryPage(h pageHeader, body []byte) error {
 		return err
 	}
 	const plain, plainDictionary = 0, 2
-	width := map[parquet.Type]int64{parquet.Types.ByteArray: 4, parquet.Types.Int32: 4, parquet.Types.Int64: 8}[p.column.PhysicalType()]
+	width := map[parquet.Type]int64{parquet.Types.ByteArray: 4, parquet.Types.Int32: 4, parquet.Types.Int64: 8, parquet.Types.Float: 4, parquet.Types.Double: 8}[p.column.PhysicalType()]
 	switch {
+	case width == 0:
+		return fmt.Errorf("is a dictionary of %v, want strings or numbers", p.column.PhysicalType())
 	case p.dictionary >= 0:
 		return errors.New("is a second dictionary")
 	case h.encoding != plain && h.encoding != plainDictionary:

@@ -7,42 +7,40 @@ import (
 	"os"
 	"unicode/utf8"
 
-	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/apache/arrow/go/v17/parquet"
 	"github.com/apache/arrow/go/v17/parquet/file"
 	"github.com/apache/arrow/go/v17/parquet/schema"
+
+	"github.com/gojet/gojet/datasets/source"
 )
 
-// maxUncompressed bounds what the footer of a Parquet file says of a row group, in bytes.
+// maxUncompressed bounds what a Parquet file says of a page, in bytes.
 const maxUncompressed = 4 << 30
 
 // readParquet reads all columns, whatever their types, if these are of JSON's kinds. It puts nested columns together itself:
 // the library's own reader does that on goroutines, where a damaged file ends the process.
 func readParquet(ctx context.Context, path string) (all []Record, err error) {
-	f, err := os.Open(path)
-	if err != nil {
+	if err := checkEnds(path); err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	defer func() { // the library trusts its input
+	defer func() { // the library trusts what is left unchecked
 		if p := recover(); p != nil {
 			all, err = nil, fmt.Errorf("is damaged: %v", p)
 		}
 	}()
-	if err := checkEnds(f); err != nil {
+	f, err := source.OpenParquet(path, maxUncompressed)
+	if err != nil {
 		return nil, err
 	}
-	props := parquet.NewReaderProperties(memory.DefaultAllocator)
-	props.BufferedStreamEnabled = true
-	r, err := file.NewParquetReader(f, file.WithReadProps(props))
-	if err != nil {
-		return nil, fmt.Errorf("is damaged: %w", err)
+	defer f.Close()
+	if err := f.Check(); err != nil {
+		return nil, err
 	}
-	for i := range r.NumRowGroups() {
+	for i := range f.Groups() {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if all, err = group(all, r.RowGroup(i), r.MetaData().Schema.Root()); err != nil {
+		if all, err = group(all, f, i); err != nil {
 			return nil, fmt.Errorf("row group %d: %w", i, err)
 		}
 	}
@@ -50,7 +48,12 @@ func readParquet(ctx context.Context, path string) (all []Record, err error) {
 }
 
 // checkEnds reports what is no plain Parquet file before the library sees it.
-func checkEnds(f *os.File) error {
+func checkEnds(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -72,20 +75,18 @@ func checkEnds(f *os.File) error {
 }
 
 // group appends the records of a row group.
-func group(all []Record, g *file.RowGroupReader, root *schema.GroupNode) ([]Record, error) {
-	if n := g.ByteSize(); n < 0 || n > maxUncompressed {
-		return nil, fmt.Errorf("has %d bytes, want at most %d", n, int64(maxUncompressed))
-	}
+func group(all []Record, f *source.ParquetFile, g int) ([]Record, error) {
 	var columns []*column
-	for i := range g.NumColumns() {
-		c, err := readColumn(g, i)
+	root := f.Schema().Root()
+	for i := range f.Schema().NumColumns() {
+		c, err := readColumn(f, g, i)
 		if err != nil {
 			return nil, err
 		}
 		columns = append(columns, c)
 	}
 	begin := len(all)
-	for row := int64(0); row < g.NumRows(); row++ {
+	for row := range f.Rows(g) {
 		r, at := make(Record, root.NumFields()), 0
 		for i := range root.NumFields() {
 			field := root.Field(i)
@@ -215,8 +216,8 @@ func leaves(n schema.Node) int {
 }
 
 // readColumn reads a column of a row group.
-func readColumn(g *file.RowGroupReader, i int) (*column, error) {
-	r, err := g.Column(i)
+func readColumn(f *source.ParquetFile, g, i int) (*column, error) {
+	r, err := f.Column(g, i)
 	if err != nil {
 		return nil, fmt.Errorf("column %d: is damaged: %w", i, err)
 	}

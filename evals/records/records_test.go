@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/apache/arrow/go/v17/parquet"
+	"github.com/apache/arrow/go/v17/parquet/compress"
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
 )
 
@@ -30,7 +31,7 @@ func write(t *testing.T, dir, name, text string) string {
 }
 
 // writeParquet makes a file of the schema from rows in Arrow's JSON.
-func writeParquet(t *testing.T, path string, schema *arrow.Schema, rows string) {
+func writeParquet(t *testing.T, path string, schema *arrow.Schema, rows string, how ...parquet.WriterProperty) {
 	t.Helper()
 	record, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(rows))
 	if err != nil {
@@ -41,7 +42,7 @@ func writeParquet(t *testing.T, path string, schema *arrow.Schema, rows string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := pqarrow.NewFileWriter(schema, f, parquet.NewWriterProperties(parquet.WithMaxRowGroupLength(2)), pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
+	w, err := pqarrow.NewFileWriter(schema, f, parquet.NewWriterProperties(append(how, parquet.WithMaxRowGroupLength(2))...), pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,18 +63,28 @@ func TestParquet(t *testing.T) {
 		{Name: "label", Type: arrow.FixedWidthTypes.Boolean},
 	}, nil)
 	p := filepath.Join(t.TempDir(), "test-00000-of-00001.parquet")
-	writeParquet(t, p, schema, `[
+	rows := `[
 		{"id": "a", "choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answer": 1, "score": 0.5, "label": true},
 		{"id": "ü", "choices": {"text": [], "label": []}, "answer": null, "score": 1, "label": false},
-		{"id": "c", "choices": {"text": ["z"], "label": ["1"]}, "answer": 3, "score": -2, "label": true}]`)
-	got, err := Read(context.Background(), []string{p})
+		{"id": "c", "choices": {"text": ["z"], "label": ["1"]}, "answer": 3, "score": -2, "label": true}]`
 	want := []Record{
 		{"id": "a", "choices": Record{"text": []any{"x", "y"}, "label": []any{"A", "B"}}, "answer": 1, "score": 0.5, "label": true},
 		{"id": "ü", "choices": Record{"text": []any{}, "label": []any{}}, "answer": nil, "score": 1.0, "label": false},
 		{"id": "c", "choices": Record{"text": []any{"z"}, "label": []any{"1"}}, "answer": 3, "score": -2.0, "label": true},
 	}
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, %v\nwant %v", got, err, want)
+	for name, how := range map[string][]parquet.WriterProperty{
+		"plain": {parquet.WithDictionaryDefault(false)}, "dictionaries": {parquet.WithDictionaryDefault(true)},
+		"second version": {parquet.WithDataPageVersion(parquet.DataPageV2), parquet.WithVersion(parquet.V2_LATEST), parquet.WithCompression(compress.Codecs.Zstd)},
+		"runs and deltas": {
+			parquet.WithDictionaryDefault(false), parquet.WithEncodingFor("label", parquet.Encodings.RLE),
+			parquet.WithEncodingFor("answer", parquet.Encodings.DeltaBinaryPacked), parquet.WithEncodingFor("id", parquet.Encodings.DeltaByteArray),
+		},
+	} {
+		writeParquet(t, p, schema, rows, how...)
+		got, err := Read(context.Background(), []string{p})
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %v, %v\nwant %v", name, got, err, want)
+		}
 	}
 	whole, err := os.ReadFile(p)
 	if err != nil {
