@@ -98,13 +98,8 @@ const (
 
 // checkValues walks the encoded values of a page, n of them, as far as a decoder has to trust them.
 func (p *pager) checkValues(encoding int64, data []byte, n int) error {
-	isBytes, isBool := false, false
-	switch p.column.PhysicalType() {
-	case parquet.Types.ByteArray:
-		isBytes = true
-	case parquet.Types.Boolean:
-		isBool = true
-	}
+	kind := p.column.PhysicalType()
+	isBytes, isBool := kind == parquet.Types.ByteArray, kind == parquet.Types.Boolean
 	switch {
 	case encoding == encPlain:
 		return nil // the decoder checks each value
